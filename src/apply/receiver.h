@@ -1,0 +1,19 @@
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+
+namespace fanmirror::apply {
+
+struct ReceiverOptions {
+  std::string root;  // directory; made when missing (its parent exists)
+  int input_fd = 0;
+  int output_fd = 1;
+};
+
+// The far side: speaks the conversation of wire/ over the descriptors until the input ends, applies batches below the
+// root and nowhere else, and makes them durable before it acknowledges. Blocks. OK at an orderly end of input.
+absl::Status RunReceiver(const ReceiverOptions& options);
+
+}  // namespace fanmirror::apply

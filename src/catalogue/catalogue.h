@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "catalogue/view.h"
+
+namespace fanmirror::catalogue {
+
+// The catalogue of one target: what it is known to hold. Kept in LMDB (env "catalogue"), written durably and only
+// after the target proved it, so it may lag behind the target but never runs ahead of it.
+// One thread (reads included).
+class Catalogue : public View {
+ public:
+  // What is kept beside the names and nodes.
+  struct Header {
+    std::uint64_t batch = 0;       // number of the last batch whose effects are in
+    std::string instance;          // who we are to this target: a random id made with the catalogue (32 hex digits)
+    model::FileId root;            // of the source when the catalogue was made; empty: new
+    std::string filesystem;        // UUID (or what stands for it) of the source's filesystem
+    bool complete = false;         // the initial sync came to its end
+  };
+
+  // Opens or makes the catalogue in directory `dir` (made 0700 when missing).
+  static absl::StatusOr<std::unique_ptr<Catalogue>> Open(const std::string& dir);
+  ~Catalogue() override;
+
+  const Header& header() const { return header_; }
+  absl::Status SetHeader(const Header& header);  // durable
+
+  // Applies the effects, sets Header::batch, and syncs; all or nothing. Splits nothing: callers keep it below ~100,000.
+  absl::Status Commit(std::uint64_t batch, absl::Span<const Effect> effects);
+  // Empties names and nodes (the header stays): the target is to be learnt anew by listing it.
+  absl::Status Clear();
+
+  std::uint64_t nodes() const;   // count
+  absl::Status health() const;   // the first error of the store since it was opened
+
+  std::optional<Record> Node(const model::FileId& id) const override;
+  std::optional<model::FileId> Child(const model::Name& name) const override;
+  std::vector<model::Name> NamesOf(const model::FileId& id) const override;
+  void ForEachChild(const model::FileId& dir,
+                    absl::FunctionRef<bool(const std::string& name, const model::FileId& id)> visit) const override;
+
+ private:
+  Catalogue();
+  struct Store;
+  std::unique_ptr<Store> store_;
+  Header header_;
+};
+
+}  // namespace fanmirror::catalogue

@@ -1,0 +1,101 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "model/change.h"
+
+namespace fanmirror::catalogue {
+
+// The changes that one target has not proved yet, coalesced by where to look: one entry for each (kind, id, name).
+// Kept in LMDB (env "pending"), without sync: it survives the death of the process, and is thrown away when the host
+// was booted since (then a scan finds all anew, and half-written pages cannot be trusted). So memory does not grow with
+// the backlog. Thread-safe.
+//
+// Sequence numbers order changes: every Note of a change takes the next. An entry knows its first (oldest change that
+// is not proved) and its last (newest). Times are nanoseconds of one clock of the caller's choice that goes on over a
+// restart of the process (CLOCK_BOOTTIME).
+class PendingSet {
+ public:
+  struct Entry {
+    model::Change change;
+    std::uint64_t first_sequence = 0;
+    std::uint64_t last_sequence = 0;
+    std::int64_t first_ns = 0;  // when the oldest change was noted
+    std::int64_t last_ns = 0;
+    std::int64_t due_ns = 0;  // not to be looked at before
+    int attempts = 0;         // failures in a row
+    std::string error;        // of the last failure, one line
+    std::int64_t taken_ns = 0;  // set by TakeDue: when it was taken
+  };
+  struct Timing {
+    std::int64_t settle_ns = 0;     // quiet time before a change is due
+    std::int64_t max_delay_ns = 0;  // due at the latest so long after the oldest change
+  };
+
+  // Opens or makes the set in `dir` (made 0700 when missing). `boot_id`: what /proc/sys/kernel/random/boot_id says;
+  // when it differs from the stored one the set starts empty. Entries taken and not settled before the process died are
+  // due at once.
+  static absl::StatusOr<std::unique_ptr<PendingSet>> Open(const std::string& dir, const std::string& boot_id,
+                                                          Timing timing);
+  ~PendingSet();
+
+  // True when the set was kept from an earlier process of the same boot.
+  bool kept() const;
+
+  // Adds the changes or merges them into their entries (content and startup flags are or-ed; attempts and error stay;
+  // due = min(now + settle, first + max_delay), but never earlier than a back-off). An entry that is taken becomes due
+  // again besides. One transaction.
+  absl::Status Note(absl::Span<const model::Change> changes, std::int64_t now_ns);
+
+  // Up to `max` entries whose time has come, oldest due first; they are taken: not returned again until noted anew,
+  // settled or released.
+  absl::StatusOr<std::vector<Entry>> TakeDue(std::int64_t now_ns, std::size_t max);
+
+  // What remains to be done after entries were dealt with.
+  struct Retry {
+    model::Change change;
+    std::int64_t due_ns = 0;
+    bool failed = true;     // counts as an attempt; else only looked at again
+    std::string error;      // one line, empty when not failed
+    std::int64_t first_ns = 0;  // since when it is not proved
+  };
+  // In one transaction: `proved` entries are removed, unless they were noted again since they were taken (then their
+  // oldest change becomes the first after the taking, first_ns = taken_ns); `retries` are added or merged, with
+  // attempts + 1 when failed.
+  absl::Status Settle(absl::Span<const Entry> proved, absl::Span<const Retry> retries);
+
+  // Taken entries go back, due at once (the connection was lost).
+  absl::Status Release(absl::Span<const Entry> taken);
+
+  std::optional<std::int64_t> NextDue() const;         // of entries not taken; nullopt when there is none
+  std::uint64_t LastSequence() const;                  // the newest number given
+  std::optional<std::uint64_t> OldestSequence() const; // smallest first_sequence, taken ones included
+  std::optional<std::int64_t> OldestNs() const;        // first_ns of that entry
+  std::uint64_t Size() const;                          // entries, taken ones included
+  // Some entries that failed at least once, most recent failure first is not promised; for `status`.
+  std::vector<Entry> Failing(std::size_t max) const;
+
+  // The journal of batches: what each may have touched, noted before it is sent, so that after a lost connection or a
+  // crash of ours it is known which places of the target are of unknown outcome.
+  struct Touched {
+    std::string path;        // on the target, relative to its root
+    bool recursive = false;  // a directory was moved or exchanged there: all below is unknown, too
+  };
+  absl::Status RecordIntent(std::uint64_t batch, absl::Span<const Touched> touched);
+  // What batches first..last touched; nullopt when the journal does not have all of them.
+  absl::StatusOr<std::optional<std::vector<Touched>>> Intents(std::uint64_t first, std::uint64_t last) const;
+  absl::Status DropIntents(std::uint64_t up_to_batch);
+
+ private:
+  PendingSet();
+  struct Store;
+  std::unique_ptr<Store> store_;
+};
+
+}  // namespace fanmirror::catalogue

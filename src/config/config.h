@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "select/filter.h"
+
+namespace fanmirror::config {
+
+enum class DeletePolicy { kAlways, kNever, kStartup, kRunning };
+
+struct Target {
+  std::string name;
+  std::optional<std::string> user;
+  std::string host;  // empty: a local directory
+  std::optional<int> port;
+  std::string path;  // absolute
+  std::string identity_file;
+  std::string known_hosts;
+  std::string receiver = "fanmirror";
+  std::uint64_t bandwidth_limit = 0;  // bytes a second, 0: none
+  bool adopt = false;                 // take over a directory that already holds data
+};
+
+struct Job {
+  std::string name;
+  std::string source;  // absolute
+  std::vector<select::Rule> rules;  // of exclude, include, filter, exclude_from, in the order that rsync would have
+  select::Filter filter;            // the same, compiled
+  absl::Duration settle = absl::Milliseconds(100);
+  absl::Duration max_delay = absl::Seconds(1);
+  DeletePolicy delete_policy = DeletePolicy::kAlways;
+  std::vector<Target> targets;
+};
+
+struct Config {
+  std::string state_dir = "/var/lib/fanmirror";
+  std::string control_socket = "/run/fanmirror/control.sock";
+  std::vector<Job> jobs;
+};
+
+// Reads and checks a configuration file: syntax, keys, types, values, names used twice, a target inside its source or
+// the reverse, a missing source. The error is one line: FILE:LINE:COLUMN: cause; cure.
+absl::StatusOr<Config> Load(const std::string& file);
+// The same for text; `file` is for messages (and relative exclude_from paths are relative to its directory).
+absl::StatusOr<Config> Parse(const std::string& text, const std::string& file);
+
+// What Load checks of a job beyond its syntax; for jobs that do not come from a file. One line: cause; cure.
+absl::Status CheckJob(const Job& job);
+
+}  // namespace fanmirror::config

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "model/metadata.h"
+#include "model/xattr.h"
+#include "os/tree.h"
+
+namespace fanmirror::read {
+
+// Reads nodes of the source, several at a time, and gives their parts in the order of submission. Opens by id, so a
+// node is found wherever it was moved meanwhile, and never another one. One thread.
+struct Request {
+  model::FileId id;
+  bool content = false;        // of a regular file: its data, too
+  bool check_content = false;  // with content: read and hash it first; when the hash is `known_hash`, give no data
+  model::ContentHash known_hash;
+};
+
+// The parts of each request: Begin, then Data ..., then End; or only Gone; or Failed (also in the midst of data).
+struct Begin {
+  model::Metadata metadata;  // at the beginning of the reading
+  std::vector<model::Xattr> xattrs;  // user.*, trusted.*, security.*, the two system.posix_acl_*; sorted by name
+  std::string symlink_target;
+  bool unchanged = false;  // check_content found the known hash: no Data follows
+};
+struct Data {
+  std::uint64_t offset = 0;
+  absl::Span<const char> bytes;  // valid until the next call of Next
+};
+struct End {
+  model::ContentHash hash;    // of regular files with content
+  model::Metadata metadata;   // at the end of the reading
+  bool raced = false;         // ctime, mtime or size moved meanwhile: what was read may be a mixture
+  bool racy = false;          // the ctime is within kRacyWindow of the beginning of the reading (see os/clock)
+};
+struct Gone {};
+struct Failed {
+  absl::Status status;
+};
+using Part = std::variant<Begin, Data, End, Gone, Failed>;
+
+class Reader {
+ public:
+  // `tree` outlives the reader.
+  static absl::StatusOr<std::unique_ptr<Reader>> Create(const os::Tree* tree);
+  virtual ~Reader() = default;
+
+  // True while another request may be submitted (bounded: files under way, and bytes of their buffers).
+  virtual bool Accepts() const = 0;
+  virtual void Submit(Request request) = 0;
+  virtual bool Idle() const = 0;  // nothing submitted is left
+  // The next part; blocks for the disk. Not when Idle.
+  virtual Part Next() = 0;
+};
+
+}  // namespace fanmirror::read

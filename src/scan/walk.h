@@ -1,0 +1,67 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "model/metadata.h"
+#include "model/name.h"
+#include "os/tree.h"
+#include "select/filter.h"
+
+namespace fanmirror::scan {
+
+// An entry of a directory as it was seen.
+struct Found {
+  model::Name name;
+  std::string path;  // relative to the source root at the time of the walk; for the filter and for messages
+  model::Node node;
+};
+
+// What of a source belongs to the job: not what the filter excludes, nor the ignored subtrees, nor the name
+// ".fanmirror" at the root.
+struct Selection {
+  select::Filter filter;
+  std::vector<std::string> ignored;  // paths relative to the source root
+  bool Excludes(std::string_view path, bool is_directory) const;             // this very entry
+  bool ExcludesWithParents(std::string_view path, bool is_directory) const;  // or one of its parents
+};
+
+// Lists a directory tree in bounded steps: each directory's entries before anything below them. Directories are
+// opened by id, so one that is moved meanwhile is still listed. One thread.
+class Walk {
+ public:
+  // Begins at directory `dir` (its own entry is not given), which lies at `path` below the source root ("": the root).
+  // `tree` and `selection` outlive the walk.
+  Walk(const os::Tree* tree, const Selection* selection, const model::FileId& dir, std::string path);
+  ~Walk();
+
+  struct Step {
+    std::vector<Found> found;            // entries that belong to the job
+    std::vector<model::FileId> listed;   // directories whose every entry has been given by now (this step or before)
+    std::vector<std::pair<std::string, absl::Status>> unreadable;  // path and error: nothing may be concluded of what is below
+    std::uint64_t seen = 0;              // entries listed, the excluded ones included
+    bool done = false;
+  };
+  // The next entries, about `max` of them.
+  Step Next(std::size_t max);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// Counts what a walk of the whole source would give; for the time left that a progress line shows. Blocks; stops early
+// when `stop` becomes true.
+struct Total {
+  std::uint64_t files = 0;  // all but directories
+  std::uint64_t bytes = 0;  // of regular files
+};
+Total Count(const os::Tree& tree, const Selection& selection, const std::atomic<bool>& stop);
+
+}  // namespace fanmirror::scan
