@@ -12,11 +12,11 @@
 namespace fanmirror::model {
 namespace {
 
-constexpr std::string_view kReactionPayload = "fanmirror/reaction";
-constexpr std::string_view kErrnoPayload = "fanmirror/errno";
+constexpr absl::string_view kReactionPayload = "fanmirror/reaction";
+constexpr absl::string_view kErrnoPayload = "fanmirror/errno";
 constexpr std::size_t kMaxQuotedBytes = 300;  // a line of a log stays readable
 
-std::optional<int> IntPayload(const absl::Status& status, std::string_view key) {
+std::optional<int> IntPayload(const absl::Status& status, absl::string_view key) {
   const auto payload = status.GetPayload(key);
   int value = 0;
   if (!payload || !absl::SimpleAtoi(std::string(*payload), &value)) return std::nullopt;
@@ -71,7 +71,7 @@ std::string_view ReactionName(Reaction reaction) {
 }
 
 absl::Status Failure(Reaction reaction, std::string_view message) {
-  absl::Status status = absl::UnknownError(message);
+  absl::Status status = absl::UnknownError(std::string(message));
   status.SetPayload(kReactionPayload, absl::Cord(absl::StrCat(static_cast<int>(reaction))));
   return status;
 }
@@ -80,8 +80,9 @@ absl::Status SystemFailure(Reaction reaction, std::string_view call, std::string
                            std::string_view cure) {
   std::array<char, 128> buffer{};
   const char* reason = strerror_r(errno_value, buffer.data(), buffer.size());
-  absl::Status status = Failure(reaction, absl::StrCat(call, " ", QuotePath(path), ": ", reason,
-                                                       cure.empty() ? "" : "; ", cure));
+  std::string message = absl::StrCat(std::string(call), " ", QuotePath(path), ": ", reason);
+  if (!cure.empty()) message.append("; ").append(cure);
+  absl::Status status = Failure(reaction, message);
   status.SetPayload(kErrnoPayload, absl::Cord(absl::StrCat(errno_value)));
   return status;
 }

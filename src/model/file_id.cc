@@ -54,7 +54,7 @@ std::optional<FileId> FileId::Consume(std::string_view* in) {
 }
 
 std::string FileId::ToString() const {
-  return absl::StrCat(static_cast<int>(type_), ":", absl::BytesToHexString(bytes()));
+  return absl::StrCat(static_cast<int>(type_), ":", absl::BytesToHexString(std::string(bytes())));
 }
 
 }  // namespace fanmirror::model
