@@ -1,0 +1,133 @@
+#include "os/testing/filesystem.h"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "os/unique_fd.h"
+
+extern char** environ;
+
+namespace fanmirror::os::testing {
+namespace {
+
+absl::Status ErrnoStatus(const std::string& what) {
+  return absl::InternalError(absl::StrCat(what, ": ", std::strerror(errno)));
+}
+
+// Everything that the command wrote; returns when it and all its children have closed the pipe.
+std::string ReadToEnd(int fd) {
+  std::string text;
+  char buffer[4096];
+  for (;;) {
+    const ssize_t got = ::read(fd, buffer, sizeof buffer);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return text;
+    text.append(buffer, static_cast<std::size_t>(got));
+  }
+}
+
+absl::Status MakeImage(const std::string& fstype, const std::string& image, std::uint64_t bytes) {
+  UniqueFd fd(::open(image.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600));
+  if (!fd) return ErrnoStatus("open " + image);
+  if (::ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0) return ErrnoStatus("ftruncate " + image);
+  if (fstype == "ext4") return Run({"mkfs.ext4", "-q", "-F", "-i", "4096", image});
+  if (fstype == "xfs") return Run({"mkfs.xfs", "-q", "-f", image});
+  if (fstype == "btrfs") return Run({"mkfs.btrfs", "-q", "-f", image});
+  return absl::InvalidArgumentError("no such filesystem type: " + fstype);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ScopedDirectory>> ScopedDirectory::Create() {
+  const char* parent = std::getenv("TEST_TMPDIR");
+  std::string path = absl::StrCat(parent != nullptr ? parent : "/tmp", "/fanmirror-XXXXXX");
+  if (::mkdtemp(path.data()) == nullptr) return ErrnoStatus("mkdtemp " + path);
+  char* real = ::realpath(path.c_str(), nullptr);
+  if (real == nullptr) return ErrnoStatus("realpath " + path);
+  path = real;
+  std::free(real);
+  return std::unique_ptr<ScopedDirectory>(new ScopedDirectory(std::move(path)));
+}
+
+ScopedDirectory::~ScopedDirectory() {
+  // rm goes to any depth, which nftw with its paths does not.
+  (void)Run({"rm", "-rf", "--one-file-system", "--", path_});
+}
+
+absl::StatusOr<std::unique_ptr<ScopedFilesystem>> ScopedFilesystem::Create(const std::string& fstype,
+                                                                           std::uint64_t bytes) {
+  std::unique_ptr<ScopedFilesystem> made(new ScopedFilesystem);
+  made->fstype_ = fstype;
+  made->bytes_ = bytes;
+  absl::StatusOr<std::unique_ptr<ScopedDirectory>> home = ScopedDirectory::Create();
+  if (!home.ok()) return home.status();
+  made->home_ = *std::move(home);
+  const std::string mount_point = made->home_->path() + "/mnt";
+  if (::mkdir(mount_point.c_str(), 0755) != 0) return ErrnoStatus("mkdir " + mount_point);
+  if (fstype != "tmpfs") {
+    made->image_ = made->home_->path() + "/image";
+    if (absl::Status status = MakeImage(fstype, made->image_, bytes); !status.ok()) return status;
+  }
+  made->path_ = mount_point;
+  if (absl::Status status = made->Mount(); !status.ok()) return status;
+  return made;
+}
+
+ScopedFilesystem::~ScopedFilesystem() {
+  // Once for each time that something was mounted here; EINVAL says that nothing is left.
+  while (!path_.empty() && (::umount2(path_.c_str(), 0) == 0 || ::umount2(path_.c_str(), MNT_DETACH) == 0)) {
+  }
+}
+
+absl::Status ScopedFilesystem::Mount(const std::string& options) {
+  const std::string more = options.empty() ? "" : "," + options;
+  if (fstype_ == "tmpfs") {
+    return Run({"mount", "-t", "tmpfs", "-o", absl::StrCat("size=", bytes_, more), "fanmirror-test", path_});
+  }
+  return Run({"mount", "-t", fstype_, "-o", absl::StrCat("loop", more), image_, path_});
+}
+
+absl::Status ScopedFilesystem::Unmount() { return Run({"umount", path_}); }
+
+std::vector<std::string> AllFilesystems() { return {"ext4", "xfs", "btrfs", "tmpfs"}; }
+
+bool IsRoot() { return ::geteuid() == 0; }
+
+absl::Status Run(const std::vector<std::string>& command) {
+  std::vector<char*> argv;
+  for (const std::string& argument : command) argv.push_back(const_cast<char*>(argument.c_str()));
+  argv.push_back(nullptr);
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return ErrnoStatus("pipe2");
+  UniqueFd reading(ends[0]);
+  UniqueFd writing(ends[1]);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, writing.get(), STDOUT_FILENO);
+  posix_spawn_file_actions_adddup2(&actions, writing.get(), STDERR_FILENO);
+  pid_t pid = -1;
+  const int error = ::posix_spawnp(&pid, argv[0], &actions, nullptr, argv.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  writing.reset();
+  const std::string line = absl::StrJoin(command, " ");
+  if (error != 0) return absl::InternalError(absl::StrCat(line, ": ", std::strerror(error)));
+  const std::string output = ReadToEnd(reading.get());
+  int status = 0;
+  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat(line, ": wait status ", status, ": ", output));
+}
+
+}  // namespace fanmirror::os::testing
