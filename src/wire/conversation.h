@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
+#include "wire/frame.h"
+#include "wire/messages.h"
+
+// The legal order of frames, as two state machines that are fed what arrives. They hold no bytes and know no
+// socket. Every error is kReconnect and says what came where.
+//
+//   source:    Hello (batch | List | Ping)*
+//   batch    = BatchBegin (put | op | Ping)* BatchEnd      numbers ascend from batch to batch
+//   put      = Op(kPut) (Data | Ping)* (PutEnd | PutAbort) offsets ascend, pieces do not overlap
+//   receiver:  HelloReply (Ack | Listing | Ping)*          one Ack for each ended batch, in their order
+namespace fanmirror::wire {
+
+// What the receiver has heard. Feed every frame to it before acting on it.
+class ReceiverConversation {
+ public:
+  absl::Status OnHello();
+  absl::Status OnBatchBegin(const BatchBegin& begin);
+  absl::Status OnBatchEnd(std::uint64_t number);
+  absl::Status OnOp(const ReceivedOp& op);
+  absl::Status OnData(const DataFrame& data);
+  absl::Status OnPutEnd();  // also for PutAbort
+  absl::Status OnList() const;
+  absl::Status OnPing() const;
+  // The input may end here without anything being cut off.
+  bool AtRest() const { return state_ != State::kBatch && state_ != State::kPut; }
+
+  // Of the batch under way.
+  std::uint64_t batch() const { return batch_; }
+  // Ops of it so far; the last op has this index minus one.
+  std::uint32_t ops() const { return ops_; }
+
+ private:
+  enum class State { kStart, kIdle, kBatch, kPut };
+  State state_ = State::kStart;
+  std::uint64_t batch_ = 0;
+  std::uint32_t ops_ = 0;
+  std::uint64_t next_offset_ = 0;
+};
+
+// What the source has sent and heard.
+class SourceConversation {
+ public:
+  // Sent.
+  void SentBatchEnd(std::uint64_t number) { last_sent_ = number; }
+  void SentList(std::uint64_t id) { lists_.insert(id); }
+
+  // Heard.
+  absl::Status OnHelloReply();
+  absl::Status OnAck(const Ack& ack);
+  absl::Status OnListing(const Listing& listing);
+  absl::Status OnPing() const;
+
+ private:
+  bool greeted_ = false;
+  std::uint64_t last_sent_ = 0;
+  std::uint64_t last_acked_ = 0;
+  absl::flat_hash_set<std::uint64_t> lists_;  // asked and not answered to the end
+};
+
+}  // namespace fanmirror::wire
