@@ -47,8 +47,12 @@ struct Node {
   friend bool operator==(const Node&, const Node&) = default;
 };
 
-// XXH3-128 of a file's data extents, as read/ computes it: hash of (offset u64 LE, length u64 LE, bytes) of each
-// extent of data in order, then of the file's size u64 LE. Holes cost nothing.
+// XXH3-128 (seed 0) of a regular file's data as it was read, whatever pieces it was read or sent in:
+//   stream  = run* size:u64le                       size: of the file at the beginning of the reading
+//   run     = byte+ offset:u64le length:u64le       offset and length: of the bytes before
+// A run is as long as pieces follow each other without a gap. Holes are the gaps and cost nothing; zeros that are
+// allocated are data. The numbers follow the bytes, so that one pass over unknown lengths is enough, and read from
+// its end a stream has one meaning only. An empty file is the size alone. low and high: of XXH128_hash_t.
 struct ContentHash {
   std::uint64_t low = 0;
   std::uint64_t high = 0;
