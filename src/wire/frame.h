@@ -101,8 +101,8 @@ absl::Status ParsePutAbort(std::string_view payload);
 class Decoder {
  public:
   enum class Start {
-    kFrame,   // frames from the first byte on (the receiver's side)
-    kBanner,  // noise and the banner first (the source's side)
+    kAtFrame,       // frames from the first byte on (the receiver's side)
+    kBeforeBanner,  // noise and the banner first (the source's side)
   };
   explicit Decoder(Start start);
 
