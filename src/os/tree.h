@@ -14,7 +14,8 @@ namespace fanmirror::os {
 // A directory tree of one filesystem, reached by file handles. It stands on a private clone of the mount
 // (open_tree(2) with OPEN_TREE_CLONE, rooted at the directory), so that it sees no other filesystem mounted
 // below, and does not keep a user's umount from succeeding. Needs CAP_SYS_ADMIN and CAP_DAC_READ_SEARCH.
-// All calls block on the filesystem only. Thread-safe: it holds nothing but descriptors and ids that never change.
+// All calls block on the filesystem only. Thread-safe: it holds nothing but descriptors and ids that never
+// change.
 class Tree {
  public:
   // `path`: an existing directory; symlinks in it are followed, this once.
@@ -23,8 +24,9 @@ class Tree {
   const model::FileId& root() const { return root_; }
   int root_fd() const { return root_fd_.get(); }
 
-  // A descriptor of the node, wherever it lies on the filesystem. `flags` as of open(2); O_NOFOLLOW and O_CLOEXEC are
-  // added. nullopt when the node is gone (ESTALE, or no name left: links 0 for a non-directory).
+  // A descriptor of the node, wherever it lies on the filesystem. `flags` as of open(2); O_NOFOLLOW and
+  // O_CLOEXEC are added. nullopt when the node is gone: no name left, though it may still be open somewhere.
+  // What only seems gone because its filesystem was shut down is an error.
   absl::StatusOr<std::optional<UniqueFd>> OpenNode(const model::FileId& id, int flags) const;
 
   // What the entry is now; nullopt when the directory is gone or has no such entry.
@@ -35,28 +37,33 @@ class Tree {
   // What the node is now; nullopt when it is gone.
   absl::StatusOr<std::optional<model::Node>> LookNode(const model::FileId& id) const;
 
-  // Where a node lies below the root, verified by opening that path again. A directory always has a place; for
-  // another node this succeeds only while the kernel has its name in the cache.
+  // Where a node lies below the root, verified by opening that path again. A directory always has a place;
+  // for another node this succeeds only while the kernel has its name in the cache.
   struct Place {
     enum class Kind { kGone, kInside, kOutside, kUnknown };
     Kind kind = Kind::kGone;
-    std::string path;     // kInside: relative to the root, "" for the root itself
-    model::Name name;     // kInside, but for the root: its parent and its name there
+    std::string path;  // kInside: relative to the root, "" for the root itself
+    model::Name name;  // kInside, but for the root: its parent and its name there
   };
   absl::StatusOr<Place> Locate(const model::FileId& id) const;
 
  private:
   Tree() = default;
+  absl::Status CheckAlive() const;
+  // As OpenNode, but opens what has no name left, too.
+  absl::StatusOr<std::optional<UniqueFd>> OpenHandle(const model::FileId& id, int flags) const;
+  absl::StatusOr<Place> LocateByListing(const model::FileId& id, UniqueFd dir) const;
+
   UniqueFd root_fd_;
   model::FileId root_;
 };
 
-// statx as we want it, of `name` relative to `dir_fd` ("" with AT_EMPTY_PATH: the descriptor itself), never following
-// a symlink. Returns 0 or an errno.
+// statx as we want it, of `name` relative to `dir_fd` ("" with AT_EMPTY_PATH: the descriptor itself), never
+// following a symlink. Returns 0 or an errno.
 int StatAt(int dir_fd, const char* name, model::Metadata* out);
 
-// The id of `name` relative to `dir_fd` ("": the descriptor itself), never following a symlink. Returns 0 or an errno;
-// EOVERFLOW when the handle is larger than FileId takes, EOPNOTSUPP when the filesystem has none.
+// The id of `name` relative to `dir_fd` ("": the descriptor itself), never following a symlink. Returns 0 or
+// an errno; EOVERFLOW when the handle is larger than FileId takes, EOPNOTSUPP when the filesystem has none.
 int IdAt(int dir_fd, const char* name, model::FileId* out);
 
 }  // namespace fanmirror::os

@@ -11,8 +11,8 @@
 
 namespace fanmirror::os::testing {
 
-// An empty directory below $TEST_TMPDIR or /tmp with a name of its own; removed with its content, if it lies on the
-// same filesystem, at the end.
+// An empty directory below $TEST_TMPDIR or /tmp with a name of its own; removed with its content, if it lies
+// on the same filesystem, at the end.
 class ScopedDirectory {
  public:
   static absl::StatusOr<std::unique_ptr<ScopedDirectory>> Create();
@@ -27,8 +27,8 @@ class ScopedDirectory {
   std::string path_;
 };
 
-// A new filesystem, mounted on a directory of its own: an image file on a loop device, or a tmpfs. Unmounted (with
-// all that is mounted below) and removed at the end. Needs root: tests ask IsRoot() first and skip.
+// A new filesystem, mounted on a directory of its own: an image file on a loop device, or a tmpfs. Unmounted
+// (with all that is mounted below) and removed at the end. Needs root: tests ask IsRoot() first and skip.
 // Blocks while mkfs and mount run (0.1 to 0.5 s). Not thread-safe; any number at a time.
 class ScopedFilesystem {
  public:
@@ -46,8 +46,8 @@ class ScopedFilesystem {
   const std::string& fstype() const { return fstype_; }
   const std::string& image() const { return image_; }  // the image file; empty for tmpfs
 
-  // As the commands umount(8) and mount(8) would do. A tmpfs is empty after it was mounted again. `options`: as after
-  // mount -o.
+  // As the commands umount(8) and mount(8) would do. A tmpfs is empty after it was mounted again. `options`:
+  // as after mount -o.
   absl::Status Unmount();
   absl::Status Mount(const std::string& options = "");
 
@@ -65,7 +65,8 @@ std::vector<std::string> AllFilesystems();
 
 bool IsRoot();
 
-// Runs a program found in PATH and waits for it. An error holds the command and what it wrote to stderr and stdout.
+// Runs a program found in PATH and waits for it. An error holds the command and what it wrote to stderr and
+// stdout.
 absl::Status Run(const std::vector<std::string>& command);
 
 }  // namespace fanmirror::os::testing
