@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "catalogue/expected.h"
+#include "model/op.h"
+#include "plan/facts.h"
+
+namespace fanmirror::plan {
+
+struct Policy {
+  model::FileId root;  // of the source
+  bool delete_at_startup = true;
+  bool delete_while_running = true;
+};
+
+// An op and what the catalogue will say once it is applied. Records of nodes in it are provisional (as they were looked
+// at); who reads the node replaces them by what was sent.
+struct Step {
+  model::Op op;
+  std::vector<catalogue::Effect> effects;
+  std::uint64_t bytes = 0;  // of content that this may send
+};
+
+struct Plan {
+  std::vector<Step> steps;  // in the order in which they must be applied
+  // Effects that need no op: what is kept on the target although the source has it no more is forgotten.
+  std::vector<catalogue::Effect> forgotten;
+  // Cannot be decided yet: to be looked at again soon.
+  std::vector<model::Change> postponed;
+  // Cannot be done under the policy; the message is for people.
+  struct Refusal {
+    model::Change change;
+    std::string message;
+  };
+  std::vector<Refusal> refused;
+};
+
+// Closes the difference between what the facts say of the source and what `expected` says of the target. Pure but for
+// `expected`, to which the effects of the plan are applied under the number `batch`.
+// Names are placed top-down: a directory before what is in it, and what is in the way before what takes its place; a
+// cycle is broken by setting one node aside into limbo. So no op finds its place occupied by what is still wanted, and no
+// directory is moved below itself. Deletes come last, then content, then the times of the directories touched.
+Plan MakePlan(const Facts& facts, const Policy& policy, std::uint64_t batch, catalogue::Expected* expected);
+
+}  // namespace fanmirror::plan

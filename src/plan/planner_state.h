@@ -1,0 +1,79 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "plan/paths.h"
+#include "plan/planner.h"
+
+namespace fanmirror::plan {
+
+// The work of one MakePlan. Each emitted step changes `now_` at once, so that the next decision sees it.
+class Planner {
+ public:
+  Planner(const Facts& facts, const Policy& policy, std::uint64_t batch, catalogue::Expected* expected);
+  Plan Run();
+
+ private:
+  enum class Placing { kDone, kBlocked };
+  enum class Progress { kActive, kFinished };
+
+  // placement.cc: names get the node they mean
+  void IndexWanted();
+  Placing Place(const model::Name& name);
+  Placing PlaceParent(const model::FileId& dir);
+  // What lies at `name` and is not `wanted` goes elsewhere, unless renaming over it is right. False: `name` cannot be had.
+  enum class Clearing { kFree, kExchanged, kImpossible };
+  Clearing ClearPlace(const model::Name& name, const model::Node& wanted);
+  Clearing MoveOccupant(const model::Name& name, const model::FileId& occupant, const model::Node& wanted);
+  bool TryExchange(const model::Name& name, const model::Name& other, const model::Node& wanted);
+  void Attach(const model::Name& name, const model::Node& node);
+  void Create(const model::Name& name, const model::Node& node);
+  std::optional<model::Name> LosingName(const model::FileId& id) const;
+  std::optional<model::Name> UnplacedWish(const model::FileId& id) const;
+
+  // removal.cc: names that mean nothing any more
+  void Vacate(const model::Name& name, const Observation& observation);
+  void RemoveTree(const model::Name& name);
+  bool RemoveLeafOrKeep(const model::Name& name, const model::FileId& id);
+  void ForgetTree(const model::Name& name);
+  void EmptyLimbo();
+  void SetAside(const model::Name& name, const model::FileId& id, bool follow);
+  Fate FateOf(const model::FileId& id) const;
+  bool MayDelete(const Observation& observation) const;
+
+  // renewal.cc: content and metadata
+  void Renew(const model::FileId& id, const model::Metadata& metadata);
+  void RenewDirectories();
+
+  // Emits the op with its effects. kMake, kPut, kSetMetadata get kSetNode besides, from `metadata`.
+  void Emit(model::Op op, std::vector<catalogue::Effect> effects, std::uint64_t bytes = 0);
+  void EmitRename(const model::Name& from, const model::Name& to, const model::FileId& id);
+  void EmitRemove(const model::Name& name, const model::FileId& id);
+  void Postpone(const model::Name& name);
+  void Touch(const model::FileId& dir) { touched_.insert(dir); }
+  bool IsDirectory(const model::FileId& id) const;
+
+  const Facts& facts_;
+  const Policy& policy_;
+  const std::uint64_t batch_;
+  catalogue::Expected& now_;
+  Paths paths_;
+  Plan plan_;
+  absl::flat_hash_map<model::FileId, std::vector<model::Name>> wanted_;  // node -> names that shall mean it
+  absl::flat_hash_map<model::Name, Progress> progress_;
+  absl::flat_hash_set<model::FileId> fresh_;     // made by this plan
+  absl::flat_hash_set<model::FileId> touched_;   // directories whose entries this plan changes
+  std::vector<model::Name> doomed_;              // in limbo, to be removed at the end
+};
+
+catalogue::Effect SetNodeEffect(const model::FileId& id, const model::Metadata& metadata);
+model::Change NameChange(const model::Name& name);
+model::Change NodeChange(const model::FileId& id);
+model::Change LimboChange(const model::FileId& id);
+model::Name LimboName(const model::FileId& id);
+
+}  // namespace fanmirror::plan

@@ -1,0 +1,90 @@
+#include <algorithm>
+
+#include "plan/compare.h"
+#include "plan/planner_state.h"
+
+namespace fanmirror::plan {
+
+using model::FileId;
+using model::Metadata;
+using model::Name;
+using model::NodeType;
+using model::Op;
+
+void Planner::Renew(const FileId& id, const Metadata& metadata) {
+  const auto record = now_.Node(id);
+  if (!record || fresh_.contains(id)) return;
+  const Difference difference =
+      Compare(*record, metadata, {.written = facts_.content.contains(id), .suspect = facts_.suspect.contains(id)});
+  if (difference == Difference::kNone) return;
+  if (metadata.type == NodeType::kDirectory) {
+    Touch(id);
+    return;
+  }
+  std::vector<Name> names = now_.NamesOf(id);
+  std::sort(names.begin(), names.end());
+  if (names.empty()) return;
+  const auto path = paths_.OfName(names.front());
+  if (!path) return;
+
+  Op op;
+  op.node = id;
+  op.type = metadata.type;
+  op.path = *path;
+  op.concerns = {NodeChange(id)};
+  for (const Name& name : names) {
+    if (!name.dir.is_limbo()) op.concerns.push_back(NameChange(name));
+  }
+  const bool regular = metadata.type == NodeType::kRegular;
+  if (difference == Difference::kMetadata) {
+    op.kind = Op::Kind::kSetMetadata;
+    Emit(std::move(op), {SetNodeEffect(id, metadata)});
+    return;
+  }
+  op.kind = regular ? Op::Kind::kPut : Op::Kind::kMake;
+  op.check_content = difference == Difference::kCheckContent;
+  op.known_hash = record->content;
+  const auto concerns = op.concerns;
+  Touch(names.front().dir);
+  Emit(std::move(op), {SetNodeEffect(id, metadata)}, regular ? metadata.size : 0);
+  // A put makes a new node on the target: the other names of a hard-link group follow it.
+  for (std::size_t i = 1; i < names.size(); ++i) {
+    Op link;
+    link.kind = Op::Kind::kLink;
+    link.node = id;
+    link.type = metadata.type;
+    link.from = *path;
+    const auto other = paths_.OfName(names[i]);
+    if (!other) continue;
+    link.path = *other;
+    link.concerns = concerns;
+    Touch(names[i].dir);
+    Emit(std::move(link), {});
+  }
+}
+
+void Planner::RenewDirectories() {
+  std::vector<FileId> dirs(touched_.begin(), touched_.end());
+  std::sort(dirs.begin(), dirs.end());
+  for (const FileId& dir : dirs) {
+    if (dir.is_limbo() || dir.is_foreign()) continue;
+    const auto record = now_.Node(dir);
+    const auto path = paths_.OfDirectory(dir);
+    if (!record || !path) continue;
+    Metadata metadata = record->metadata;
+    if (const auto it = facts_.nodes.find(dir); it != facts_.nodes.end()) {
+      metadata = it->second.metadata;
+    } else if (const auto wish = wanted_.find(dir); wish != wanted_.end()) {
+      metadata = facts_.names.at(wish->second.front()).node->metadata;
+    }
+    Op op;
+    op.kind = Op::Kind::kSetMetadata;
+    op.node = dir;
+    op.type = NodeType::kDirectory;
+    op.path = *path;
+    op.concerns = {NodeChange(dir)};
+    Emit(std::move(op), {SetNodeEffect(dir, metadata)});
+  }
+}
+
+}  // namespace fanmirror::plan
