@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -9,11 +10,19 @@
 
 namespace fanmirror::select {
 
+// rsync ignores longer ones silently (its MAXPATHLEN); we refuse them.
+inline constexpr std::size_t kMaxPatternBytes = 4095;
+// Keeps the compiled rules within memory; far above what people write.
+inline constexpr std::size_t kMaxRules = 10000;
+
 // One rule with rsync's syntax and meaning. Rules are tried in order; the first that matches decides; a name that no
 // rule matches is included.
 struct Rule {
-  bool include = false;  // '+' or '-'
-  std::string pattern;   // as after "- " or "+ " in an rsync filter file
+  bool include = false;   // '+' or '-'
+  std::string pattern;    // as after "- " or "+ " in an rsync filter file
+  bool negated = false;   // the modifier '!': the rule applies to what the pattern does not match
+  bool absolute = false;  // the modifier '/': a pattern with '/' or '**' is matched against the absolute path
+  friend bool operator==(const Rule&, const Rule&) = default;
 };
 
 // Reads one rsync filter line: "- PATTERN", "+ PATTERN", "exclude PATTERN", "include PATTERN", the modifiers "/" and
@@ -22,15 +31,19 @@ struct Rule {
 absl::StatusOr<std::vector<Rule>> ParseFilterLine(std::string_view line);
 // Reads the text of an --exclude-from file: a pattern a line, "+ " and "- " prefixes honoured as rsync does.
 absl::StatusOr<std::vector<Rule>> ParseExcludeFrom(std::string_view text);
+// Reads the value of an --exclude (`include` false) or --include option: a pattern; "+ " and "- " prefixes honoured as
+// rsync does.
+absl::StatusOr<Rule> ParsePattern(std::string_view pattern, bool include);
 
 // The rules of a job, compiled once. Immutable, thread-safe; a test costs well below a microsecond.
 class Filter {
  public:
-  static absl::StatusOr<Filter> Compile(const std::vector<Rule>& rules);
+  // `root` is the absolute path of the source, for rules with `absolute`; empty: as if the source were "/".
+  static absl::StatusOr<Filter> Compile(const std::vector<Rule>& rules, std::string_view root = "");
   Filter() = default;  // includes everything
 
   // Whether this very entry is excluded, its parents being included. `path` is relative to the source root, without
-  // leading '/'; any bytes.
+  // leading '/'; any bytes. The root itself ("") is never excluded.
   bool Excludes(std::string_view path, bool is_directory) const;
   // Whether the entry or one of its parents is excluded.
   bool ExcludesWithParents(std::string_view path, bool is_directory) const;
