@@ -24,7 +24,8 @@ class Catalogue : public View {
     bool complete = false;         // the initial sync came to its end
   };
 
-  // Opens or makes the catalogue in directory `dir` (made 0700 when missing).
+  // Opens or makes the catalogue in directory `dir` (made 0700 when missing). kHaltJob: damaged, or written by a newer
+  // fanmirror.
   static absl::StatusOr<std::unique_ptr<Catalogue>> Open(const std::string& dir);
   ~Catalogue() override;
 
@@ -32,12 +33,14 @@ class Catalogue : public View {
   absl::Status SetHeader(const Header& header);  // durable
 
   // Applies the effects, sets Header::batch, and syncs; all or nothing. Splits nothing: callers keep it below ~100,000.
+  // kRetry: no room, nothing changed. Refused with health() when that is not OK.
   absl::Status Commit(std::uint64_t batch, absl::Span<const Effect> effects);
-  // Empties names and nodes (the header stays): the target is to be learnt anew by listing it.
+  // Empties names and nodes (the header stays): the target is to be learnt anew by listing it. What was damaged is gone
+  // then, so health() is OK again when this succeeds.
   absl::Status Clear();
 
   std::uint64_t nodes() const;   // count
-  absl::Status health() const;   // the first error of the store since it was opened
+  absl::Status health() const;   // the first error since it was opened or cleared; reads find nothing after it
 
   std::optional<Record> Node(const model::FileId& id) const override;
   std::optional<model::FileId> Child(const model::Name& name) const override;

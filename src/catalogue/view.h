@@ -34,7 +34,9 @@ struct Effect {
   Record record;
 };
 // A node that loses its last name is forgotten, record and all (a directory's children must have gone before). The
-// root is the exception: its record stands without a name.
+// root is the exception: its record stands without a name. A name that is to mean a node without a record (which no
+// planner should ask for), or what a name without meaning meant, means nothing afterwards. A kMoveName onto itself
+// changes nothing; `id` plays no part in kDropName and kMoveName.
 
 // Names and nodes that a target holds, for reading. Not thread-safe. Errors of the store are remembered by the
 // implementation (Catalogue::health) and read as absent; whoever acts on absence checks health before.
