@@ -13,19 +13,21 @@ std::int64_t Now(clockid_t clock) {
   return now.tv_sec * kNsPerSecond + now.tv_nsec;
 }
 
+// Filesystems hold years whose nanoseconds do not fit 64 bits, so times are compared as timestamps.
+model::Timestamp TimestampOf(std::int64_t ns) {
+  std::int64_t seconds = ns / kNsPerSecond;
+  if (ns % kNsPerSecond < 0) --seconds;
+  return {seconds, static_cast<std::uint32_t>(ns - seconds * kNsPerSecond)};
+}
+
 }  // namespace
 
 std::int64_t RealtimeNs() { return Now(CLOCK_REALTIME); }
 std::int64_t MonotonicNs() { return Now(CLOCK_MONOTONIC); }
 std::int64_t BoottimeNs() { return Now(CLOCK_BOOTTIME); }
 
-bool IsRacy(model::Timestamp ctime, std::int64_t now_ns) {
-  // By seconds first: filesystems hold years whose nanoseconds do not fit 64 bits.
-  const std::int64_t now_seconds = now_ns / kNsPerSecond;
-  if (ctime.seconds < now_seconds - 1 || ctime.seconds > now_seconds + 1) return false;
-  const std::int64_t age =
-      (now_seconds - ctime.seconds) * kNsPerSecond + now_ns % kNsPerSecond - ctime.nanoseconds;
-  return age > -kRacyWindowNs && age < kRacyWindowNs;
+bool IsRacy(model::Timestamp ctime, std::int64_t earliest_ns, std::int64_t latest_ns) {
+  return TimestampOf(earliest_ns - kRacyWindowNs) < ctime && ctime < TimestampOf(latest_ns + kRacyWindowNs);
 }
 
 }  // namespace fanmirror::os

@@ -16,8 +16,9 @@ std::int64_t BoottimeNs();  // never goes back; counts suspension: for time limi
 // built with), and the stamp can become visible up to 20 ms before the data it is for.
 inline constexpr std::int64_t kRacyWindowNs = 20'000'000 + 10'000'000;
 
-// Whether a change after `now_ns` (RealtimeNs when the ctime was read) could leave the same ctime. A ctime
-// far ahead of the clock cannot be met by chance: the next change brings it back to the present.
-bool IsRacy(model::Timestamp ctime, std::int64_t now_ns);
+// Whether a change after the moment when a ctime was read could have left the same ctime. That moment lay
+// between `earliest_ns` and `latest_ns` (RealtimeNs before and after). A ctime far ahead of the clock is not
+// met by chance: the next change brings it back to the present.
+bool IsRacy(model::Timestamp ctime, std::int64_t earliest_ns, std::int64_t latest_ns);
 
 }  // namespace fanmirror::os
