@@ -1,0 +1,40 @@
+#include "watch/dispatch.h"
+
+#include <sys/fanotify.h>
+
+#include <algorithm>
+
+#include "watch/event_map.h"
+
+namespace fanmirror::watch {
+
+EventDispatch::Tally EventDispatch::Dispatch(std::string_view buffer, absl::Span<const int> ignored) {
+  Tally tally;
+  const bool whole = ParseEvents(buffer, [&](const Event& event) {
+    ++tally.events;
+    if (std::find(ignored.begin(), ignored.end(), event.pid) == ignored.end()) Offer(event, &tally);
+  });
+  if (!whole) ++tally.overflows;
+  for (Selection& each : selections_) each.Flush();
+  if (tally.overflows > 0) Lose();
+  return tally;
+}
+
+void EventDispatch::Offer(const Event& event, Tally* tally) {
+  if ((event.mask & FAN_Q_OVERFLOW) != 0) ++tally->overflows;
+  if ((event.mask & FAN_FS_ERROR) != 0) ++tally->filesystem_errors;
+  const Candidates candidates = MapEvent(event);
+  if (candidates.untraceable()) ++tally->overflows;
+  const bool directory = (event.mask & FAN_ONDIR) != 0;
+  for (Selection& each : selections_) {
+    if (directory && (event.mask & FAN_RENAME) != 0) each.ForgetPlaces();
+    for (const Candidate& candidate : candidates.list()) each.Offer(candidate);
+    if (directory && (event.mask & FAN_DELETE) != 0) each.ForgetPlace(event.target);
+  }
+}
+
+void EventDispatch::Lose() {
+  for (Selection& each : selections_) each.Lost();
+}
+
+}  // namespace fanmirror::watch

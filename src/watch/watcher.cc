@@ -1,0 +1,241 @@
+#include "watch/watcher.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <sys/fanotify.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "model/failure.h"
+#include "os/unique_fd.h"
+#include "watch/dispatch.h"
+#include "watch/mark.h"
+#include "watch/pacer.h"
+
+namespace fanmirror::watch {
+namespace {
+
+// Of one read: some 2,000 events. Larger ones are no faster.
+constexpr std::size_t kBufferBytes = 256U << 10;
+// An event holds at most two names of 255 bytes and three handles; below this much free space the kernel may
+// have had more to give.
+constexpr std::size_t kLargestEventBytes = 2U << 10;
+
+class FanotifyWatcher final : public Watcher {
+ public:
+  FanotifyWatcher(os::UniqueFd group, os::UniqueFd wakeup)
+      : group_(std::move(group)), wakeup_(std::move(wakeup)) {
+    ignored_.push_back(getpid());
+  }
+  ~FanotifyWatcher() override;
+
+  void Subscribe(Subscription subscription) override { dispatch_.Add(std::move(subscription)); }
+  void Start() override;
+  void IgnoreProcess(int pid) override;
+  void UnignoreProcess(int pid) override;
+  absl::Status Drain(absl::Duration timeout) override;
+  bool MarkAlive() const override;
+  Counters counters() const override;
+
+ private:
+  void Run();
+  void Wake() const;
+  void WaitForEvents() const;
+  void Pause(absl::Duration time) const;
+  // Reads once and dispatches. Whether more is there for certain.
+  bool ReadOnce();
+  void BeginDrain();
+  void EndDrain(bool queue_was_empty);
+
+  const os::UniqueFd group_;
+  const os::UniqueFd wakeup_;  // an eventfd: stop or drain
+  std::thread thread_;
+  std::atomic<bool> stopping_ = false;
+
+  std::atomic<std::uint64_t> events_ = 0;
+  std::atomic<std::uint64_t> overflows_ = 0;
+  std::atomic<std::uint64_t> filesystem_errors_ = 0;
+
+  mutable absl::Mutex mutex_;
+  std::vector<int> ignored_ ABSL_GUARDED_BY(mutex_);
+  // Calls of Drain are numbered; all up to drains_done_ are finished.
+  std::uint64_t drains_asked_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::uint64_t drains_done_ ABSL_GUARDED_BY(mutex_) = 0;
+
+  // The thread's own.
+  EventDispatch dispatch_;
+  Pacer pacer_;
+  std::vector<char> buffer_ = std::vector<char>(kBufferBytes);
+  std::uint64_t taken_ = 0;       // events taken off the queue and given to `changed`
+  std::uint64_t draining_ = 0;    // the Drain under way, 0 for none
+  std::uint64_t drained_at_ = 0;  // it is finished when taken_ is this
+};
+
+FanotifyWatcher::~FanotifyWatcher() {
+  stopping_ = true;
+  Wake();
+  if (thread_.joinable()) thread_.join();
+}
+
+void FanotifyWatcher::Start() {
+  // Signals are for the threads that wait for them.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  thread_ = std::thread([this] { Run(); });
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+void FanotifyWatcher::Wake() const {
+  const std::uint64_t one = 1;
+  // The only failure is a counter that is full, and then the thread is awake.
+  [[maybe_unused]] const ssize_t written = write(wakeup_.get(), &one, sizeof(one));
+}
+
+void FanotifyWatcher::IgnoreProcess(int pid) {
+  const absl::MutexLock lock(&mutex_);
+  ignored_.push_back(pid);
+}
+
+void FanotifyWatcher::UnignoreProcess(int pid) {
+  const absl::MutexLock lock(&mutex_);
+  const auto found = std::find(ignored_.begin() + 1, ignored_.end(), pid);  // the first is our own
+  if (found != ignored_.end()) ignored_.erase(found);
+}
+
+void FanotifyWatcher::Run() {
+  bool more = false;
+  while (!stopping_) {
+    if (!more && draining_ == 0) WaitForEvents();
+    BeginDrain();
+    more = ReadOnce();
+  }
+}
+
+void FanotifyWatcher::WaitForEvents() const {
+  pollfd polled[] = {{group_.get(), POLLIN, 0}, {wakeup_.get(), POLLIN, 0}};
+  poll(polled, 2, -1);
+}
+
+// Only a stop or a drain ends it early.
+void FanotifyWatcher::Pause(absl::Duration time) const {
+  pollfd polled = {wakeup_.get(), POLLIN, 0};
+  const timespec timeout = absl::ToTimespec(time);
+  ppoll(&polled, 1, &timeout, nullptr);
+}
+
+bool FanotifyWatcher::ReadOnce() {
+  const ssize_t bytes = read(group_.get(), buffer_.data(), buffer_.size());
+  if (bytes <= 0) {
+    if (bytes == 0 || errno == EAGAIN) {
+      EndDrain(true);
+    } else if (errno != EINTR) {
+      // The event that the kernel could not give is gone.
+      ++overflows_;
+      dispatch_.Lose();
+      Pause(Pacer::kTick);
+    }
+    return false;
+  }
+  std::vector<int> ignored;
+  {
+    const absl::MutexLock lock(&mutex_);
+    ignored = ignored_;
+  }
+  const auto size = static_cast<std::size_t>(bytes);
+  const EventDispatch::Tally tally = dispatch_.Dispatch({buffer_.data(), size}, ignored);
+  events_ += tally.events;
+  overflows_ += tally.overflows;
+  filesystem_errors_ += tally.filesystem_errors;
+  taken_ += tally.events;
+  EndDrain(false);
+  if (size + kLargestEventBytes > buffer_.size()) return true;
+  const absl::Duration pause = pacer_.AfterRead(absl::Now(), tally.events);
+  if (pause > absl::ZeroDuration() && draining_ == 0) Pause(pause);
+  return false;
+}
+
+// Why counting is right. The queue is first in, first out, and this thread is its only reader. An event that
+// is queued later is put at the end or merged into one that is there; it never puts another one back. So all
+// that was queued before this moment is in the first FIONREAD / (least size of an event) events that are
+// there now, or was taken before; once so many have been taken, however many others came, the drain is done.
+// A kernel that would count the events' true sizes only makes us take more than is needed. An empty queue
+// ends a drain in any case.
+void FanotifyWatcher::BeginDrain() {
+  if (draining_ != 0) return;  // whoever asked since then has the next turn
+  {
+    const absl::MutexLock lock(&mutex_);
+    if (drains_asked_ == drains_done_) return;
+    draining_ = drains_asked_;
+  }
+  std::uint64_t wakes = 0;
+  [[maybe_unused]] const ssize_t consumed = read(wakeup_.get(), &wakes, sizeof(wakes));
+  int queued_bytes = 0;
+  drained_at_ = UINT64_MAX;  // without a count only the empty queue will do
+  if (ioctl(group_.get(), FIONREAD, &queued_bytes) == 0) {
+    drained_at_ = taken_ + static_cast<unsigned>(queued_bytes) / FAN_EVENT_METADATA_LEN;
+  }
+}
+
+void FanotifyWatcher::EndDrain(bool queue_was_empty) {
+  if (draining_ == 0 || (!queue_was_empty && taken_ < drained_at_)) return;
+  {
+    const absl::MutexLock lock(&mutex_);
+    drains_done_ = draining_;
+    // Who asked while this drain was under way has been waked for already, and that wake may be consumed.
+    if (drains_asked_ != drains_done_) Wake();
+  }
+  draining_ = 0;
+}
+
+absl::Status FanotifyWatcher::Drain(absl::Duration timeout) {
+  const absl::MutexLock lock(&mutex_);
+  const std::uint64_t mine = ++drains_asked_;
+  Wake();
+  const auto done = [this, mine]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return drains_done_ >= mine; };
+  if (mutex_.AwaitWithTimeout(absl::Condition(&done), timeout)) return absl::OkStatus();
+  return model::Failure(model::Reaction::kRetry,
+                        absl::StrCat("wait for the queue of file events: not read up to now within ",
+                                     absl::FormatDuration(timeout), "; ask again"));
+}
+
+bool FanotifyWatcher::MarkAlive() const {
+  std::ifstream info(absl::StrCat("/proc/self/fdinfo/", group_.get()));
+  std::string line;
+  while (std::getline(info, line)) {
+    if (line.starts_with("fanotify sdev:")) return true;
+  }
+  return false;
+}
+
+Watcher::Counters FanotifyWatcher::counters() const { return {events_, overflows_, filesystem_errors_}; }
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Watcher>> Watcher::Open(const Mount& mount) {
+  auto group = NewGroup();
+  if (!group.ok()) return std::move(group).status();
+  if (auto marked = MarkFilesystem(group->get(), mount); !marked.ok()) return marked;
+  os::UniqueFd wakeup(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wakeup) return model::SystemFailure(model::Reaction::kRetry, "eventfd", mount.target, errno);
+  return std::make_unique<FanotifyWatcher>(*std::move(group), std::move(wakeup));
+}
+
+}  // namespace fanmirror::watch
