@@ -15,6 +15,9 @@ constexpr std::size_t kShownNoiseBytes = 200;
 // Free bytes below which the rest is moved to the front: a read of less would not be worth its system call.
 constexpr std::size_t kMinSpaceBytes = std::size_t{256} << 10;
 
+// Two frames: one may be half consumed while the next arrives.
+constexpr std::size_t kBufferBytes = 2 * (kMaxPayloadBytes + kFrameHeaderBytes);
+
 void PutLittleEndian(std::uint64_t value, std::size_t bytes, char* out) {
   for (std::size_t i = 0; i < bytes; ++i) out[i] = static_cast<char>(value >> (8 * i) & 0xff);
 }
@@ -124,9 +127,8 @@ absl::Status ParsePutAbort(std::string_view payload) {
   return absl::OkStatus();
 }
 
-// Two payloads and their headers: one may be half consumed while the next arrives.
 Decoder::Decoder(Start start)
-    : buffer_(2 * (kMaxPayloadBytes + kFrameHeaderBytes)), banner_seen_(start == Start::kAtFrame) {}
+    : buffer_(std::make_unique_for_overwrite<char[]>(kBufferBytes)), banner_seen_(start == Start::kAtFrame) {}
 
 absl::Span<char> Decoder::Space() {
   if (begin_ == end_) {
@@ -134,11 +136,11 @@ absl::Span<char> Decoder::Space() {
   } else if (begin_ > buffer_.size() / 2) {
     // Less than one frame is left over (Next gave nothing), so that this moves at most half of what passes
     // through.
-    std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
+    std::memmove(buffer_.get(), buffer_.get() + begin_, end_ - begin_);
     end_ -= begin_;
     begin_ = 0;
   }
-  return absl::MakeSpan(buffer_).subspan(end_);
+  return absl::MakeSpan(buffer_.get() + end_, kBufferBytes - end_);
 }
 
 void Decoder::Fed(std::size_t count) { end_ += count; }
@@ -154,7 +156,7 @@ std::size_t Decoder::Feed(std::string_view bytes) {
 absl::StatusOr<std::optional<Frame>> Decoder::Next() {
   if (failed_.ok() && !banner_seen_) failed_ = FindBanner();
   if (!failed_.ok()) return failed_;
-  const std::string_view rest(buffer_.data() + begin_, end_ - begin_);
+  const std::string_view rest(buffer_.get() + begin_, end_ - begin_);
   if (!banner_seen_ || rest.size() < kFrameHeaderBytes) return std::nullopt;
   const std::uint64_t length = GetLittleEndian(rest, 4);
   const auto type = static_cast<FrameType>(rest[4]);
@@ -172,7 +174,7 @@ absl::StatusOr<std::optional<Frame>> Decoder::Next() {
 }
 
 absl::Status Decoder::FindBanner() {
-  const std::string_view rest(buffer_.data() + begin_, end_ - begin_);
+  const std::string_view rest(buffer_.get() + begin_, end_ - begin_);
   const std::size_t at = rest.find(kBanner);
   noise_.assign(rest.substr(0, at));
   if (at != std::string_view::npos && at <= kMaxNoiseBytes) {

@@ -2,10 +2,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
@@ -128,7 +128,7 @@ class Decoder {
  private:
   absl::Status FindBanner();
 
-  std::vector<char> buffer_;
+  std::unique_ptr<char[]> buffer_;
   std::size_t begin_ = 0;  // of what is not given yet
   std::size_t end_ = 0;    // of what was fed
   bool banner_seen_;
