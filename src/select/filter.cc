@@ -16,8 +16,8 @@
 namespace fanmirror::select {
 namespace {
 
-// For the program of one expression and for its automaton, which grows with the variety of the paths; RE2 starts the
-// automaton anew when it is full.
+// For the program of one expression and for its automaton, which grows with the variety of the paths; RE2
+// starts the automaton anew when it is full.
 constexpr std::int64_t kExpressionBytes = 16 << 20;
 
 RE2::Options ExpressionOptions() {
@@ -31,8 +31,9 @@ RE2::Options ExpressionOptions() {
 }
 
 absl::Status TooComplex() {
-  return model::Failure(model::Reaction::kHaltJob,
-                        "the include and exclude rules are too many or too long to compile; use fewer, shorter ones");
+  return model::Failure(
+      model::Reaction::kHaltJob,
+      "the include and exclude rules are too many or too long to compile; use fewer, shorter ones");
 }
 
 re2::StringPiece Piece(std::string_view text) { return {text.data(), text.size()}; }
@@ -126,7 +127,8 @@ absl::Status CheckPattern(const Rule& rule) {
                           absl::StrCat("pattern ", model::QuotePath(rule.pattern), " ", std::string(why)));
   };
   if (rule.pattern.empty()) return refuse("is empty; remove it");
-  if (rule.pattern.size() > kMaxPatternBytes) return refuse(absl::StrCat("is longer than ", kMaxPatternBytes, " bytes; shorten it"));
+  if (rule.pattern.size() > kMaxPatternBytes)
+    return refuse(absl::StrCat("is longer than ", kMaxPatternBytes, " bytes; shorten it"));
   if (rule.pattern.find('\0') != std::string::npos) {
     return refuse("holds a NUL byte, which no file name has; remove it");
   }
@@ -150,8 +152,10 @@ absl::StatusOr<Filter> Filter::Compile(const std::vector<Rule>& rules, std::stri
     if (absl::Status status = CheckPattern(rule); !status.ok()) return status;
     compiled->depends_on_parents = compiled->depends_on_parents || LooksAtParents(rule.pattern);
   }
-  if (absl::Status status = compiled->directories.Build(MakeGroups(rules, root, true)); !status.ok()) return status;
-  if (absl::Status status = compiled->others.Build(MakeGroups(rules, root, false)); !status.ok()) return status;
+  if (absl::Status status = compiled->directories.Build(MakeGroups(rules, root, true)); !status.ok())
+    return status;
+  if (absl::Status status = compiled->others.Build(MakeGroups(rules, root, false)); !status.ok())
+    return status;
   filter.compiled_ = std::move(compiled);
   return filter;
 }
@@ -163,7 +167,8 @@ bool Filter::Excludes(std::string_view path, bool is_directory) const {
 
 bool Filter::ExcludesWithParents(std::string_view path, bool is_directory) const {
   if (compiled_ == nullptr) return false;
-  for (std::size_t slash = path.find('/'); slash != std::string_view::npos; slash = path.find('/', slash + 1)) {
+  for (std::size_t slash = path.find('/'); slash != std::string_view::npos;
+       slash = path.find('/', slash + 1)) {
     if (Excludes(path.substr(0, slash), true)) return true;
   }
   return Excludes(path, is_directory);

@@ -53,8 +53,8 @@ std::optional<Bytes> NamedClass(std::string_view name) {
   return std::nullopt;
 }
 
-// Takes the character class that follows a '[' off the front of `in`, with its ']'. nullopt: malformed, and then
-// rsync lets the whole pattern match nothing.
+// Takes the character class that follows a '[' off the front of `in`, with its ']'. nullopt: malformed, and
+// then rsync lets the whole pattern match nothing.
 std::optional<Bytes> TakeClass(std::string_view* in) {
   Bytes bytes;
   const bool inverted = !in->empty() && (in->front() == '!' || in->front() == '^');
@@ -183,8 +183,8 @@ std::string Expression(const Glob& glob) {
   return out;
 }
 
-// Adds what matches the same as `glob`. With `slash_follows`, rsync matches it against the path and a '/' behind it:
-// the "dir/***" that means the directory itself as well. Such a glob ends with "**".
+// Adds what matches the same as `glob`. With `slash_follows`, rsync matches it against the path and a '/'
+// behind it: the "dir/***" that means the directory itself as well. Such a glob ends with "**".
 void AddExpressions(const Glob& glob, bool slash_follows, std::vector<std::string>* out) {
   if (!glob.empty()) out->push_back(Expression(glob));
   if (!slash_follows || glob.size() < 3) return;

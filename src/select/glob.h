@@ -21,16 +21,16 @@ struct Element {
 };
 using Glob = std::vector<Element>;
 
-// A rule as regular expressions (RE2, Latin-1, dot matches newline) over the whole path relative to the source root,
-// without a trailing '/'. The path matches when one of `anchored` matches all of it, or one of `floating` all that
-// follows its start or one of its slashes. None at all: the pattern matches nothing.
+// A rule as regular expressions (RE2, Latin-1, dot matches newline) over the whole path relative to the
+// source root, without a trailing '/'. The path matches when one of `anchored` matches all of it, or one of
+// `floating` all that follows its start or one of its slashes. None at all: the pattern matches nothing.
 struct Expressions {
   std::vector<std::string> anchored;
   std::vector<std::string> floating;
 };
 
-// The expressions of rule.pattern, for a directory or for anything else; rule.include and rule.negated do not matter
-// here. `root` as for Filter::Compile.
+// The expressions of rule.pattern, for a directory or for anything else; rule.include and rule.negated do not
+// matter here. `root` as for Filter::Compile.
 Expressions Translate(const Rule& rule, std::string_view root, bool is_directory);
 
 // Whether the pattern looks at more than the last component of a path.

@@ -13,17 +13,20 @@ absl::Status Refuse(std::string_view line, std::string_view why) {
                         absl::StrCat("filter rule ", model::QuotePath(line), ": ", std::string(why)));
 }
 
-constexpr std::string_view kNoClear = "clearing the rules before it is not supported; remove those rules instead";
+constexpr std::string_view kNoClear =
+    "clearing the rules before it is not supported; remove those rules instead";
 constexpr std::string_view kEmpty = "the pattern is missing; write one after the '+' or '-' and a space";
 
 struct Word {
   std::string_view name;
   char sign;
 };
-constexpr Word kWords[] = {{"exclude", '-'}, {"include", '+'}, {"merge", '.'}, {"dir-merge", ':'}, {"hide", 'H'},
-                           {"show", 'S'},    {"protect", 'P'}, {"risk", 'R'},  {"clear", '!'}};
+constexpr Word kWords[] = {{"exclude", '-'},   {"include", '+'}, {"merge", '.'},
+                           {"dir-merge", ':'}, {"hide", 'H'},    {"show", 'S'},
+                           {"protect", 'P'},   {"risk", 'R'},    {"clear", '!'}};
 
-// Takes the rule's kind off the front of `in`, as its one-letter name, with the ',' that may follow; 0 for none.
+// Takes the rule's kind off the front of `in`, as its one-letter name, with the ',' that may follow; 0 for
+// none.
 char TakeKind(std::string_view* in) {
   char kind = in->empty() ? '\0' : in->front();
   std::size_t length = 1;
