@@ -133,9 +133,8 @@ Decoder::Decoder(Start start)
 absl::Span<char> Decoder::Space() {
   if (begin_ == end_) {
     begin_ = end_ = 0;
-  } else if (begin_ > buffer_.size() / 2) {
-    // Less than one frame is left over (Next gave nothing), so that this moves at most half of what passes
-    // through.
+  } else if (kBufferBytes - end_ < kMinSpaceBytes) {
+    // Less than one frame is left over, since Next gave nothing: more than that is free afterwards.
     std::memmove(buffer_.get(), buffer_.get() + begin_, end_ - begin_);
     end_ -= begin_;
     begin_ = 0;
