@@ -86,17 +86,25 @@ std::uint64_t IntegerAt(std::string_view bytes, std::size_t offset) {
   return value;
 }
 
+constexpr int kBtrfsHandle = 0x4d;  // 64-bit inode, 64-bit subvolume, generation
+
 // The inode number that a handle holds, where its layout is known; nullopt elsewhere (overlayfs ...).
 std::optional<std::uint64_t> InodeOf(const FileId& id) {
   constexpr int kInode32 = 0x01;  // ext4: inode, generation; tmpfs: generation, inode in two halves
   constexpr int kInode64 = 0x81;  // xfs: 64-bit inode, generation
-  constexpr int kBtrfs = 0x4d;    // 64-bit inode, 64-bit subvolume, generation
   const std::string_view bytes = id.bytes();
   if (id.type() == kInode32 && bytes.size() == 8) return IntegerAt<std::uint32_t>(bytes, 0);
   if (id.type() == kInode32 && bytes.size() == 12) return IntegerAt<std::uint64_t>(bytes, 4);
   if (id.type() == kInode64 && bytes.size() == 12) return IntegerAt<std::uint64_t>(bytes, 0);
-  if (id.type() == kBtrfs && bytes.size() == 20) return IntegerAt<std::uint64_t>(bytes, 0);
+  if (id.type() == kBtrfsHandle && bytes.size() == 20) return IntegerAt<std::uint64_t>(bytes, 0);
   return std::nullopt;
+}
+
+// A snapshot shows each subvolume that was nested in the original as an empty directory, all of them with
+// this number and with a handle that cannot be opened. Nothing can be in them, so they are no entries to us.
+bool IsSubvolumePlaceholder(const FileId& id) {
+  constexpr std::uint64_t kPlaceholderInode = 2;
+  return id.type() == kBtrfsHandle && InodeOf(id) == kPlaceholderInode;
 }
 
 // Whether `id`, read before, and `inode`, read after, are of one node as far as can be told. A number that
@@ -233,6 +241,7 @@ absl::StatusOr<std::optional<model::Node>> Tree::LookAt(int dir_fd, const std::s
     }
     if (error == ENOENT || error == ESTALE) continue;
     if (error != 0) return model::SystemFailure(Reaction::kRetry, call, name, error);
+    if (IsSubvolumePlaceholder(node.id)) return std::nullopt;
     if (!SameNode(node.id, found.stx_ino, dir_fd, name.c_str())) continue;
     if (!ToMetadata(found, &node.metadata))
       return model::SystemFailure(Reaction::kSkipAndReport, "statx", name, EINVAL);

@@ -40,9 +40,9 @@ absl::Status MakeImage(const std::string& fstype, const std::string& image, std:
   UniqueFd fd(::open(image.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600));
   if (!fd) return ErrnoStatus("open " + image);
   if (::ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0) return ErrnoStatus("ftruncate " + image);
-  if (fstype == "ext4") return Run({"mkfs.ext4", "-q", "-F", "-i", "4096", image});
-  if (fstype == "xfs") return Run({"mkfs.xfs", "-q", "-f", image});
-  if (fstype == "btrfs") return Run({"mkfs.btrfs", "-q", "-f", image});
+  if (fstype == "ext4") return RunCommand({"mkfs.ext4", "-q", "-F", "-i", "4096", image});
+  if (fstype == "xfs") return RunCommand({"mkfs.xfs", "-q", "-f", image});
+  if (fstype == "btrfs") return RunCommand({"mkfs.btrfs", "-q", "-f", image});
   return absl::InvalidArgumentError("no such filesystem type: " + fstype);
 }
 
@@ -61,7 +61,7 @@ absl::StatusOr<std::unique_ptr<ScopedDirectory>> ScopedDirectory::Create() {
 
 ScopedDirectory::~ScopedDirectory() {
   // rm goes to any depth, which nftw with its paths does not.
-  (void)Run({"rm", "-rf", "--one-file-system", "--", path_});
+  (void)RunCommand({"rm", "-rf", "--one-file-system", "--", path_});
 }
 
 absl::StatusOr<std::unique_ptr<ScopedFilesystem>> ScopedFilesystem::Create(const std::string& fstype,
@@ -92,18 +92,19 @@ ScopedFilesystem::~ScopedFilesystem() {
 absl::Status ScopedFilesystem::Mount(const std::string& options) {
   const std::string more = options.empty() ? "" : "," + options;
   if (fstype_ == "tmpfs") {
-    return Run({"mount", "-t", "tmpfs", "-o", absl::StrCat("size=", bytes_, more), "fanmirror-test", path_});
+    return RunCommand(
+        {"mount", "-t", "tmpfs", "-o", absl::StrCat("size=", bytes_, more), "fanmirror-test", path_});
   }
-  return Run({"mount", "-t", fstype_, "-o", absl::StrCat("loop", more), image_, path_});
+  return RunCommand({"mount", "-t", fstype_, "-o", absl::StrCat("loop", more), image_, path_});
 }
 
-absl::Status ScopedFilesystem::Unmount() { return Run({"umount", path_}); }
+absl::Status ScopedFilesystem::Unmount() { return RunCommand({"umount", path_}); }
 
 std::vector<std::string> AllFilesystems() { return {"ext4", "xfs", "btrfs", "tmpfs"}; }
 
 bool IsRoot() { return ::geteuid() == 0; }
 
-absl::Status Run(const std::vector<std::string>& command) {
+absl::Status RunCommand(const std::vector<std::string>& command) {
   std::vector<char*> argv;
   for (const std::string& argument : command) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);

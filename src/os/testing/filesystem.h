@@ -67,6 +67,6 @@ bool IsRoot();
 
 // Runs a program found in PATH and waits for it. An error holds the command and what it wrote to stderr and
 // stdout.
-absl::Status Run(const std::vector<std::string>& command);
+absl::Status RunCommand(const std::vector<std::string>& command);
 
 }  // namespace fanmirror::os::testing
