@@ -36,8 +36,8 @@ Name LimboName(const FileId& id) {
   return {FileId::Limbo(), absl::BytesToHexString(id.Encode())};
 }
 
-Planner::Planner(const Facts& facts, const Policy& policy, std::uint64_t batch, catalogue::Expected* expected)
-    : facts_(facts), policy_(policy), batch_(batch), now_(*expected), paths_(expected, policy.root) {}
+Planner::Planner(const Facts& facts, const Policy& policy, std::uint64_t round, catalogue::Expected* expected)
+    : facts_(facts), policy_(policy), round_(round), now_(*expected), paths_(expected, policy.root) {}
 
 Plan Planner::Run() {
   std::vector<Name> names;
@@ -70,7 +70,7 @@ Plan Planner::Run() {
 void Planner::Emit(Op op, std::vector<Effect> effects, std::uint64_t bytes) {
   bool directories_moved = false;
   for (const Effect& effect : effects) {
-    now_.Apply(batch_, effect);
+    now_.Apply(round_, effect);
     directories_moved |= effect.kind == Effect::Kind::kMoveName || effect.kind == Effect::Kind::kDropName;
   }
   if (directories_moved && op.type == NodeType::kDirectory) paths_.DirectoryMoved();
@@ -112,8 +112,8 @@ bool Planner::IsDirectory(const FileId& id) const {
   return record && record->metadata.type == NodeType::kDirectory;
 }
 
-Plan MakePlan(const Facts& facts, const Policy& policy, std::uint64_t batch, catalogue::Expected* expected) {
-  return Planner(facts, policy, batch, expected).Run();
+Plan MakePlan(const Facts& facts, const Policy& policy, std::uint64_t round, catalogue::Expected* expected) {
+  return Planner(facts, policy, round, expected).Run();
 }
 
 }  // namespace fanmirror::plan

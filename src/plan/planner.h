@@ -39,10 +39,18 @@ struct Plan {
 };
 
 // Closes the difference between what the facts say of the source and what `expected` says of the target. Pure but for
-// `expected`, to which the effects of the plan are applied under the number `batch`.
+// `expected`, to which the effects of the plan are applied under the number `round`.
 // Names are placed top-down: a directory before what is in it, and what is in the way before what takes its place; a
 // cycle is broken by setting one node aside into limbo. So no op finds its place occupied by what is still wanted, and no
 // directory is moved below itself. Deletes come last, then content, then the times of the directories touched.
-Plan MakePlan(const Facts& facts, const Policy& policy, std::uint64_t batch, catalogue::Expected* expected);
+Plan MakePlan(const Facts& facts, const Policy& policy, std::uint64_t round, catalogue::Expected* expected);
+
+// Where a node is set aside on the target while it has no name.
+model::Name LimboName(const model::FileId& id);
+
+// The changes that make a name, a node, or a node in limbo be looked at again, content and all.
+model::Change NameChange(const model::Name& name);
+model::Change NodeChange(const model::FileId& id);
+model::Change LimboChange(const model::FileId& id);
 
 }  // namespace fanmirror::plan

@@ -14,7 +14,7 @@ namespace fanmirror::plan {
 // The work of one MakePlan. Each emitted step changes `now_` at once, so that the next decision sees it.
 class Planner {
  public:
-  Planner(const Facts& facts, const Policy& policy, std::uint64_t batch, catalogue::Expected* expected);
+  Planner(const Facts& facts, const Policy& policy, std::uint64_t round, catalogue::Expected* expected);
   Plan Run();
 
  private:
@@ -59,7 +59,7 @@ class Planner {
 
   const Facts& facts_;
   const Policy& policy_;
-  const std::uint64_t batch_;
+  const std::uint64_t round_;
   catalogue::Expected& now_;
   Paths paths_;
   Plan plan_;
@@ -71,9 +71,9 @@ class Planner {
 };
 
 catalogue::Effect SetNodeEffect(const model::FileId& id, const model::Metadata& metadata);
-model::Change NameChange(const model::Name& name);
-model::Change NodeChange(const model::FileId& id);
-model::Change LimboChange(const model::FileId& id);
-model::Name LimboName(const model::FileId& id);
+
+
+
+
 
 }  // namespace fanmirror::plan

@@ -97,7 +97,7 @@ void Planner::ForgetTree(const Name& name) {
   }
   for (auto it = order.rbegin(); it != order.rend(); ++it) {
     Effect effect{.kind = Effect::Kind::kDropName, .id = {}, .name = *it, .to = {}, .record = {}};
-    now_.Apply(batch_, effect);
+    now_.Apply(round_, effect);
     plan_.forgotten.push_back(std::move(effect));
   }
   paths_.DirectoryMoved();

@@ -1,0 +1,65 @@
+#include "replicate/scanner.h"
+
+#include <utility>
+
+#include "plan/planner.h"
+
+namespace fanmirror::replicate {
+
+using model::Change;
+using model::FileId;
+
+void Scanner::Start(const FileId& dir, const std::string& path, bool startup, ProofHandle proof) {
+  ++started_;
+  ++proof->holders;
+  Running running;
+  running.walk = std::make_unique<scan::Walk>(tree_, selection_, dir, path);
+  running.dir = dir;
+  running.startup = startup;
+  running.proof = std::move(proof);
+  walks_.push_back(std::move(running));
+}
+
+void Scanner::Refill(Running* running, std::size_t max, Looker* looker) {
+  scan::Walk::Step step = running->walk->Next(max);
+  scanned_ += step.seen;
+  for (scan::Found& found : step.found) {
+    running->seen[found.name.dir].insert(Looker::HashName(found.name.name));
+    running->found.push_back(std::move(found));
+  }
+  running->listed = std::move(step.listed);
+  running->done = step.done;
+  for (const auto& [path, status] : step.unreadable) looker->AddUnreadable(running->dir, path, status);
+}
+
+ProofHandle Scanner::Step(std::size_t max, std::uint64_t max_bytes, Looker* looker) {
+  if (walks_.empty()) return nullptr;
+  Running& running = walks_.front();
+  ProofHandle proof = running.proof;
+  std::size_t taken = 0;
+  while (taken < max && looker->bytes() < max_bytes) {
+    if (running.found.empty()) {
+      for (const FileId& dir : running.listed) {
+        looker->AddListed(dir, running.seen[dir], running.startup);
+        running.seen.erase(dir);
+      }
+      running.listed.clear();
+      if (running.done) break;
+      Refill(&running, max, looker);
+      taken += running.found.empty() ? 1 : 0;
+      continue;
+    }
+    if (!looker->AddFound(running.found.front(), running.startup)) {
+      unchanged_ += running.found.front().node.metadata.type != model::NodeType::kDirectory;
+    }
+    running.found.pop_front();
+    ++taken;
+  }
+  if (running.done && running.found.empty() && running.listed.empty()) {
+    finished_.push_back(std::move(running.proof));
+    walks_.pop_front();
+  }
+  return proof;
+}
+
+}  // namespace fanmirror::replicate

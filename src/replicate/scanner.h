@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "replicate/looker.h"
+#include "replicate/proof.h"
+#include "scan/walk.h"
+
+namespace fanmirror::replicate {
+
+// The walks that are due, one after the other, fed into looks in bounded steps. Used by the planning thread.
+class Scanner {
+ public:
+  Scanner(const os::Tree* tree, const scan::Selection* selection) : tree_(tree), selection_(selection) {}
+
+  // `proof` is held until the walk is through (ReleaseFinished gives it back).
+  void Start(const model::FileId& dir, const std::string& path, bool startup, ProofHandle proof);
+  bool Idle() const { return walks_.empty(); }
+  void Clear() { walks_.clear(); }
+
+  // Takes up to about `max` entries from the walk at the front into `looker`, or as many as bring it to `max_bytes`. Gives
+  // the proof of the walk (these entries are part of it), null when idle.
+  ProofHandle Step(std::size_t max, std::uint64_t max_bytes, Looker* looker);
+  // Proofs of walks that came to their end.
+  std::vector<ProofHandle> TakeFinished() { return std::exchange(finished_, {}); }
+
+  std::uint64_t started() const { return started_; }
+  std::uint64_t scanned() const { return scanned_; }      // entries listed
+  std::uint64_t unchanged() const { return unchanged_; }  // files that were like the target's
+
+ private:
+  struct Running {
+    std::unique_ptr<scan::Walk> walk;
+    model::FileId dir;
+    bool startup = false;
+    ProofHandle proof;
+    std::deque<scan::Found> found;               // given by the walk and not taken yet
+    std::vector<model::FileId> listed;           // take effect when `found` is empty
+    absl::flat_hash_map<model::FileId, absl::flat_hash_set<std::uint64_t>> seen;  // of directories not listed whole yet
+    bool done = false;
+  };
+  void Refill(Running* running, std::size_t max, Looker* looker);
+
+  const os::Tree* tree_;
+  const scan::Selection* selection_;
+  std::deque<Running> walks_;
+  std::vector<ProofHandle> finished_;
+  std::uint64_t started_ = 0;
+  std::uint64_t scanned_ = 0;
+  std::uint64_t unchanged_ = 0;
+};
+
+}  // namespace fanmirror::replicate
