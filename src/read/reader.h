@@ -10,23 +10,27 @@
 #include "absl/types/span.h"
 #include "model/metadata.h"
 #include "model/xattr.h"
+#include "os/ring.h"
 #include "os/tree.h"
 
 namespace fanmirror::read {
 
-// Reads nodes of the source, several at a time, and gives their parts in the order of submission. Opens by id, so a
-// node is found wherever it was moved meanwhile, and never another one. One thread.
+// Reads nodes of the source, several at a time, and gives their parts in the order of submission. Opens by
+// id, so a node is found wherever it was moved meanwhile, and never another one. One thread.
 struct Request {
   model::FileId id;
-  bool content = false;        // of a regular file: its data, too
-  bool check_content = false;  // with content: read and hash it first; when the hash is `known_hash`, give no data
+  bool content = false;  // of a regular file: its data, too
+  bool check_content =
+      false;  // with content: read and hash it first; when the hash is `known_hash`, give no data
   model::ContentHash known_hash;
 };
 
-// The parts of each request: Begin, then Data ..., then End; or only Gone; or Failed (also in the midst of data).
+// The parts of each request: Begin, then Data ..., then End; or only Gone; or Failed (also in the midst of
+// data).
 struct Begin {
   model::Metadata metadata;  // at the beginning of the reading
-  std::vector<model::Xattr> xattrs;  // user.*, trusted.*, security.*, the two system.posix_acl_*; sorted by name
+  std::vector<model::Xattr>
+      xattrs;  // user.*, trusted.*, security.*, the two system.posix_acl_*; sorted by name
   std::string symlink_target;
   bool unchanged = false;  // check_content found the known hash: no Data follows
 };
@@ -35,10 +39,10 @@ struct Data {
   absl::Span<const char> bytes;  // valid until the next call of Next
 };
 struct End {
-  model::ContentHash hash;    // of regular files with content
-  model::Metadata metadata;   // at the end of the reading
-  bool raced = false;         // ctime, mtime or size moved meanwhile: what was read may be a mixture
-  bool racy = false;          // the ctime is within kRacyWindow of the beginning of the reading (see os/clock)
+  model::ContentHash hash;   // of regular files with content
+  model::Metadata metadata;  // at the end of the reading
+  bool raced = false;        // ctime, mtime or size moved meanwhile: what was read may be a mixture
+  bool racy = false;         // the ctime is within kRacyWindow of the beginning of the reading (see os/clock)
 };
 struct Gone {};
 struct Failed {
@@ -48,8 +52,9 @@ using Part = std::variant<Begin, Data, End, Gone, Failed>;
 
 class Reader {
  public:
-  // `tree` outlives the reader.
-  static absl::StatusOr<std::unique_ptr<Reader>> Create(const os::Tree* tree);
+  // `tree` outlives the reader. `kind`: of the reads that have to wait for the disk.
+  static absl::StatusOr<std::unique_ptr<Reader>> Create(const os::Tree* tree,
+                                                        os::Ring::Kind kind = os::Ring::Kind::kBest);
   virtual ~Reader() = default;
 
   // True while another request may be submitted (bounded: files under way, and bytes of their buffers).
