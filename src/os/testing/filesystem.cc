@@ -36,14 +36,16 @@ std::string ReadToEnd(int fd) {
   }
 }
 
-absl::Status MakeImage(const std::string& fstype, const std::string& image, std::uint64_t bytes) {
+absl::Status MakeImage(const std::string& fstype, const std::string& image, std::uint64_t bytes,
+                       const std::vector<std::string>& mkfs_options) {
   UniqueFd fd(::open(image.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600));
   if (!fd) return ErrnoStatus("open " + image);
   if (::ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0) return ErrnoStatus("ftruncate " + image);
-  if (fstype == "ext4") return RunCommand({"mkfs.ext4", "-q", "-F", "-i", "4096", image});
-  if (fstype == "xfs") return RunCommand({"mkfs.xfs", "-q", "-f", image});
-  if (fstype == "btrfs") return RunCommand({"mkfs.btrfs", "-q", "-f", image});
-  return absl::InvalidArgumentError("no such filesystem type: " + fstype);
+  std::vector<std::string> command = {"mkfs." + fstype, "-q", fstype == "ext4" ? "-F" : "-f"};
+  if (fstype == "ext4") command.insert(command.end(), {"-i", "4096"});
+  command.insert(command.end(), mkfs_options.begin(), mkfs_options.end());
+  command.push_back(image);
+  return RunCommand(command);
 }
 
 }  // namespace
@@ -64,8 +66,8 @@ ScopedDirectory::~ScopedDirectory() {
   (void)RunCommand({"rm", "-rf", "--one-file-system", "--", path_});
 }
 
-absl::StatusOr<std::unique_ptr<ScopedFilesystem>> ScopedFilesystem::Create(const std::string& fstype,
-                                                                           std::uint64_t bytes) {
+absl::StatusOr<std::unique_ptr<ScopedFilesystem>> ScopedFilesystem::Create(
+    const std::string& fstype, std::uint64_t bytes, const std::vector<std::string>& mkfs_options) {
   std::unique_ptr<ScopedFilesystem> made(new ScopedFilesystem);
   made->fstype_ = fstype;
   made->bytes_ = bytes;
@@ -76,7 +78,8 @@ absl::StatusOr<std::unique_ptr<ScopedFilesystem>> ScopedFilesystem::Create(const
   if (::mkdir(mount_point.c_str(), 0755) != 0) return ErrnoStatus("mkdir " + mount_point);
   if (fstype != "tmpfs") {
     made->image_ = made->home_->path() + "/image";
-    if (absl::Status status = MakeImage(fstype, made->image_, bytes); !status.ok()) return status;
+    if (absl::Status status = MakeImage(fstype, made->image_, bytes, mkfs_options); !status.ok())
+      return status;
   }
   made->path_ = mount_point;
   if (absl::Status status = made->Mount(); !status.ok()) return status;

@@ -35,9 +35,11 @@ class ScopedFilesystem {
   // mkfs.xfs refuses less than 300 MiB. Images are sparse: what is not written costs nothing.
   static constexpr std::uint64_t kDefaultBytes = 512ULL << 20;
 
-  // `fstype`: one of AllFilesystems(). ext4 gets an inode for every 4 KiB.
-  static absl::StatusOr<std::unique_ptr<ScopedFilesystem>> Create(const std::string& fstype,
-                                                                  std::uint64_t bytes = kDefaultBytes);
+  // `fstype`: one of AllFilesystems(). ext4 gets an inode for every 4 KiB. `mkfs_options` come before the
+  // image.
+  static absl::StatusOr<std::unique_ptr<ScopedFilesystem>> Create(
+      const std::string& fstype, std::uint64_t bytes = kDefaultBytes,
+      const std::vector<std::string>& mkfs_options = {});
   ~ScopedFilesystem();
   ScopedFilesystem(const ScopedFilesystem&) = delete;
   ScopedFilesystem& operator=(const ScopedFilesystem&) = delete;
