@@ -28,6 +28,10 @@ inline std::uint64_t OrderedBits(std::int64_t value) {
   return std::bit_cast<std::uint64_t>(value) ^ (std::uint64_t{1} << 63);
 }
 
+inline std::int64_t FromOrderedBits(std::uint64_t bits) {
+  return std::bit_cast<std::int64_t>(bits ^ (std::uint64_t{1} << 63));
+}
+
 // Takes fields off the front of bytes of unknown quality. After the first field that is not there everything
 // reads as zero or empty and ok() is false, so that a parser checks once, at its end.
 class Parser {
@@ -49,8 +53,6 @@ class Parser {
     for (const char byte : Bytes(8)) value = value << 8 | static_cast<unsigned char>(byte);
     return value;
   }
-
-  std::int64_t BigOrdered() { return std::bit_cast<std::int64_t>(Big() ^ (std::uint64_t{1} << 63)); }
 
   model::FileId Id() {
     const auto id = ok_ ? model::FileId::Consume(&in_) : std::nullopt;

@@ -17,7 +17,9 @@ using model::Failure;
 using model::Reaction;
 
 // What passes by itself when somebody makes room; everything else needs a person.
-bool IsShortage(int rc) { return rc == ENOSPC || rc == EDQUOT || rc == ENOMEM || rc == EAGAIN; }
+bool IsShortage(int rc) {
+  return rc == ENOSPC || rc == EDQUOT || rc == ENOMEM || rc == EAGAIN || rc == EMFILE || rc == ENFILE;
+}
 
 }  // namespace
 
@@ -30,7 +32,7 @@ absl::Status MakeStoreDir(const std::string& dir) {
 
 absl::StatusOr<std::unique_ptr<Environment>> Environment::Open(const std::string& dir, std::string_view what,
                                                                std::string_view cure, unsigned int tables,
-                                                               Durability durability, int* rc_out) {
+                                                               Durability durability) {
   if (absl::Status made = MakeStoreDir(dir); !made.ok()) return made;
   auto env = std::unique_ptr<Environment>(new Environment(dir, what, cure));
   int rc = mdb_env_create(&env->env_);
@@ -42,7 +44,6 @@ absl::StatusOr<std::unique_ptr<Environment>> Environment::Open(const std::string
   // A killed process leaves its reader behind, which would keep freed pages from being used again.
   int dead = 0;
   if (rc == 0) rc = mdb_reader_check(env->env_, &dead);
-  if (rc_out != nullptr) *rc_out = rc;
   if (rc != 0) return env->Error("open", rc);
   return env;
 }

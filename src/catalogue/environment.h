@@ -28,7 +28,7 @@ class Environment {
   // `dir` is made (0700) when missing. `*rc`, when given, gets LMDB's own result.
   static absl::StatusOr<std::unique_ptr<Environment>> Open(const std::string& dir, std::string_view what,
                                                            std::string_view cure, unsigned int tables,
-                                                           Durability durability, int* rc = nullptr);
+                                                           Durability durability);
   ~Environment();
   Environment(const Environment&) = delete;
   Environment& operator=(const Environment&) = delete;

@@ -12,6 +12,8 @@
 
 namespace fanmirror::catalogue {
 
+struct PendingStore;
+
 // The changes that one target has not proved yet, coalesced by where to look: one entry for each (kind, id, name).
 // Kept in LMDB (env "pending"), without sync: it survives the death of the process, and is thrown away when the host
 // was booted since (then a scan finds all anew, and half-written pages cannot be trusted). So memory does not grow with
@@ -22,6 +24,10 @@ namespace fanmirror::catalogue {
 // restart of the process (CLOCK_BOOTTIME).
 class PendingSet {
  public:
+  // The longest wait of a failing entry for its next attempt after a fresh change to it: long enough that a file that
+  // changes all the time does not fail all the time.
+  static constexpr std::int64_t kFreshRetryNs = 1'000'000'000;
+
   struct Entry {
     model::Change change;
     std::uint64_t first_sequence = 0;
@@ -39,18 +45,21 @@ class PendingSet {
   };
 
   // Opens or makes the set in `dir` (made 0700 when missing). `boot_id`: what /proc/sys/kernel/random/boot_id says;
-  // when it differs from the stored one the set starts empty. Entries taken and not settled before the process died are
-  // due at once.
+  // when it differs from the stored one the set starts empty, and so it does when what is there cannot be read or was
+  // written in another format. Entries taken and not settled before the process died are due at once.
   static absl::StatusOr<std::unique_ptr<PendingSet>> Open(const std::string& dir, const std::string& boot_id,
                                                           Timing timing);
   ~PendingSet();
 
-  // True when the set was kept from an earlier process of the same boot.
+  // True when the set was kept from an earlier process of the same boot which had noted something. When false, only a
+  // scan tells what there is to do.
   bool kept() const;
 
   // Adds the changes or merges them into their entries (content and startup flags are or-ed; attempts and error stay;
-  // due = min(now + settle, first + max_delay), but never earlier than a back-off). An entry that is taken becomes due
-  // again besides. One transaction.
+  // due = min(now + settle, first + max_delay), but never earlier than a back-off). A fresh change cuts what is left of a
+  // back-off to kFreshRetryNs, because it may be the cure. An entry that is taken becomes due again besides, with
+  // `first` being the first change since. One transaction. kRetry: no room, nothing was noted. kHaltJob: a change
+  // without an id, or whose name is none.
   absl::Status Note(absl::Span<const model::Change> changes, std::int64_t now_ns);
 
   // Up to `max` entries whose time has come, oldest due first; they are taken: not returned again until noted anew,
@@ -59,20 +68,26 @@ class PendingSet {
 
   // What remains to be done after entries were dealt with.
   struct Retry {
-    model::Change change;
+    model::Change change;  // any place, not only one that was taken
     std::int64_t due_ns = 0;
     bool failed = true;     // counts as an attempt; else only looked at again
     std::string error;      // one line, empty when not failed
     std::int64_t first_ns = 0;  // since when it is not proved
+    // Of the oldest change that is not proved with it, for the barrier. 0: taken from the proved entries of the same
+    // call that are not older than first_ns, and if there is none the retry counts as a new change.
+    std::uint64_t first_sequence = 0;
   };
   // In one transaction: `proved` entries are removed, unless they were noted again since they were taken (then their
   // oldest change becomes the first after the taking, first_ns = taken_ns); `retries` are added or merged, with
-  // attempts + 1 when failed.
+  // attempts + 1 when failed. A place in both lists stays, with its attempts; it keeps its first change too unless the
+  // retry's first_ns is later. A retry ends the taking of its place. Success sets attempts to 0.
   absl::Status Settle(absl::Span<const Entry> proved, absl::Span<const Retry> retries);
 
   // Taken entries go back, due at once (the connection was lost).
   absl::Status Release(absl::Span<const Entry> taken);
 
+  // When the store cannot be read: NextDue is 0 (the next TakeDue tells the error) and the oldest number is 0 (no
+  // barrier falls).
   std::optional<std::int64_t> NextDue() const;         // of entries not taken; nullopt when there is none
   std::uint64_t LastSequence() const;                  // the newest number given
   std::optional<std::uint64_t> OldestSequence() const; // smallest first_sequence, taken ones included
@@ -87,6 +102,7 @@ class PendingSet {
     std::string path;        // on the target, relative to its root
     bool recursive = false;  // a directory was moved or exchanged there: all below is unknown, too
   };
+  // Replaces what was recorded for this batch before.
   absl::Status RecordIntent(std::uint64_t batch, absl::Span<const Touched> touched);
   // What batches first..last touched; nullopt when the journal does not have all of them.
   absl::StatusOr<std::optional<std::vector<Touched>>> Intents(std::uint64_t first, std::uint64_t last) const;
@@ -94,8 +110,7 @@ class PendingSet {
 
  private:
   PendingSet();
-  struct Store;
-  std::unique_ptr<Store> store_;
+  std::unique_ptr<PendingStore> store_;
 };
 
 }  // namespace fanmirror::catalogue
