@@ -19,7 +19,8 @@ class Link {
  public:
   virtual ~Link() = default;
 
-  // Takes up to data.size() bytes; may take none (0) when the other side does not keep up. Never blocks.
+  // Takes up to data.size() bytes; may take none (0) when the other side does not keep up. Never blocks. The kernel
+  // raises SIGPIPE for a far side that is gone, and libssh offers no way around it: the process ignores that signal.
   virtual absl::StatusOr<std::size_t> Write(absl::Span<const char> data) = 0;
   // What has arrived, up to buffer.size() bytes; 0: nothing now. An error once the far side closed or died, which
   // quotes the last line of its stderr and its exit status, if known. Never blocks.
@@ -45,14 +46,19 @@ struct SshOptions {
   std::string known_hosts;                  // file; empty: as ~/.ssh/config or ~/.ssh/known_hosts
   absl::Duration connect_timeout = absl::Seconds(15);
   std::string command;              // what to run on the far side, as its shell takes it
+  // Where config, known_hosts and the default keys are. Empty: ~/.ssh by the user database, as ssh(1) has it.
+  std::string ssh_directory;
 };
 
-// Connects, checks the host key, authenticates, starts the command. Blocks up to a few connect_timeouts. Errors:
-// kHaltJob-free; an unknown or changed host key and a refused key say the line to run. `wakeup_fd` readable aborts.
-absl::StatusOr<std::unique_ptr<Link>> ConnectSsh(const SshOptions& options, StderrSink stderr_sink);
+// Connects, checks the host key, authenticates, starts the command. Blocks up to a few connect_timeouts; `wakeup_fd`
+// readable aborts at once, except while a host name is being resolved. Errors are never kHaltJob: a person may cure
+// them on the other host. An unknown or changed host key and a refused key say the line to run.
+absl::StatusOr<std::unique_ptr<Link>> ConnectSsh(const SshOptions& options, StderrSink stderr_sink, int wakeup_fd = -1);
 
-// Starts a child process with pipes to its stdin, stdout and stderr; it dies with us (PR_SET_PDEATHSIG) and is reaped
-// by the destructor. `pid_out`, if given, is its process id.
+// Starts a child process in a session of its own, with pipes to its stdin, stdout and stderr and no other descriptor
+// of ours. It is not tied to the life of the calling thread: the end of its stdin tells it that we are gone. The
+// destructor closes that, ends what is still there after kChildGrace (blocking for that long), and reaps it.
+// `pid_out`, if given, is its process id.
 absl::StatusOr<std::unique_ptr<Link>> StartLocal(const std::vector<std::string>& argv, StderrSink stderr_sink,
                                                  int* pid_out = nullptr);
 
