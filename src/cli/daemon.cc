@@ -1,0 +1,66 @@
+#include "daemon/daemon.h"
+
+#include <poll.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "cli/commands.h"
+#include "cli/exit.h"
+#include "config/config.h"
+#include "daemon/log.h"
+#include "daemon/stop_signal.h"
+#include "watch/mount.h"
+
+namespace fanmirror::cli {
+namespace {
+
+using daemon::Severity;
+
+// What the configuration can say wrong beyond its text; found before anything runs.
+absl::Status CheckSources(const config::Config& config, const std::string& file) {
+  for (const config::Job& job : config.jobs) {
+    if (const auto mount = watch::ResolveMount(job.source); !mount.ok()) {
+      const std::string message(mount.status().message());
+      return absl::InvalidArgumentError(absl::StrCat(file, ": job ", job.name, ": ", message));
+    }
+  }
+  return absl::OkStatus();
+}
+
+int RunDaemon(const std::string& file) {
+  if (const auto refused = RefuseUnlessRoot("daemon")) return *refused;
+  if (const absl::Status host = watch::CheckHost(); !host.ok()) return Fail(kUsage, host);
+  auto config = config::Load(file);
+  if (!config.ok()) return Fail(kUsage, config.status());
+  if (const absl::Status sources = CheckSources(*config, file); !sources.ok()) return Fail(kUsage, sources);
+
+  daemon::StopSignal stop;
+  daemon::Log log;
+  auto running = daemon::Daemon::Start(*std::move(config), log.sink());
+  if (!running.ok()) return Fail(kFailed, running.status());
+  (*running)->service().Ready();
+  log.Write(Severity::kInfo, absl::StrCat("fanmirror " FANMIRROR_VERSION " runs ", (*running)->jobs().size(),
+                                          " jobs of ", file));
+
+  pollfd wait{stop.fd(), POLLIN, 0};
+  while (::poll(&wait, 1, -1) <= 0) {
+  }
+  log.Write(Severity::kInfo, absl::StrCat("stopping on signal ", stop.number()));
+  (*running)->service().Stopping();
+  (*running)->Stop();
+  log.Write(Severity::kInfo, "stopped");
+  return kDone;
+}
+
+}  // namespace
+
+void AddDaemon(CLI::App& app, int* exit_code) {
+  CLI::App* command = app.add_subcommand("daemon", "Run the jobs of a configuration file, as a service does");
+  auto file = std::make_shared<std::string>("/etc/fanmirror/fanmirror.toml");
+  command->add_option("--config", *file, "The configuration file")->capture_default_str()->type_name("FILE");
+  command->callback([file, exit_code] { *exit_code = RunDaemon(*file); });
+}
+
+}  // namespace fanmirror::cli

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "daemon/barrier.h"
+#include "nlohmann/json.hpp"
+
+// The control socket speaks lines: one JSON object a request, one JSON object an answer.
+//   {"command":"status"}                                   -> {"ok":true,"status":{...}}
+//   {"command":"status","follow":true}                     -> the same once a second, until the client closes
+//   {"command":"wait","job":"a","target":"b","timeout_seconds":60}  -> {"ok":true} when it is durable
+// "job", "target" and "timeout_seconds" may be left out. Any failure: {"ok":false,"error":"one line"}.
+namespace fanmirror::daemon {
+
+// Bytes of a request line; a longer one is answered with an error and the connection closed.
+inline constexpr std::size_t kMaxRequestBytes = 16 * 1024;
+// What a barrier may ask for at most: a client that wants longer asks again.
+inline constexpr absl::Duration kMaxTimeout = absl::Hours(24 * 365);
+
+struct Request {
+  enum class Command { kStatus, kWait };
+  Command command = Command::kStatus;
+  bool follow = false;     // kStatus
+  BarrierRequest barrier;  // kWait
+};
+
+// `line` without its newline; any bytes.
+absl::StatusOr<Request> ParseRequest(std::string_view line);
+std::string FormatRequest(const Request& request);
+
+// Answers, without newline.
+std::string FormatStatusAnswer(nlohmann::json status);
+std::string FormatAnswer(const absl::Status& result);
+
+// The client's side: the answer as it came, or the error that it holds.
+absl::StatusOr<nlohmann::json> ParseAnswer(std::string_view line);
+
+}  // namespace fanmirror::daemon

@@ -1,0 +1,69 @@
+#include "daemon/job.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "model/failure.h"
+
+namespace fanmirror::daemon {
+
+void Target::Sample(absl::Time now) {
+  if (replicator == nullptr) return;
+  const replicate::Progress progress = replicator->progress();
+  std::lock_guard lock(mutex_);
+  meter_.Add({now, progress.acked_files, progress.acked_bytes, progress.wire_bytes_sent});
+}
+
+Rates Target::rates() const {
+  std::lock_guard lock(mutex_);
+  return meter_.rates();
+}
+
+std::string TargetName(const Job& job, const Target& target) {
+  return absl::StrCat(job.config.name, "/", target.config.name);
+}
+
+std::optional<std::string> WhyStopped(const Job& job, const Target& target) {
+  if (!job.error.empty()) return "did not start: " + job.error;
+  if (target.replicator == nullptr) return "did not start: " + target.error;
+  const replicate::Progress progress = target.replicator->progress();
+  if (progress.state == replicate::State::kHalted) return "halted: " + progress.last_error;
+  if (progress.state == replicate::State::kStopped) return "stopped: the daemon is ending";
+  return std::nullopt;
+}
+
+std::optional<std::string> WhySourceLost(const Job& job) {
+  const std::string quoted = model::QuotePath(job.config.source);
+  // The descriptor lives for this check only: one that stays would keep a person's umount from succeeding.
+  const os::UniqueFd now(::open(job.config.source.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!now) {
+    return absl::StrCat("source ", quoted, " cannot be opened any more: ", std::strerror(errno),
+                        "; put it back and restart");
+  }
+  struct stat status {}, at_start {};
+  if (::fstat(now.get(), &status) != 0 || ::fstat(job.tree->root_fd(), &at_start) != 0) {
+    return absl::StrCat("source ", quoted, " cannot be looked at: ", std::strerror(errno), "; restart when it can");
+  }
+  if (status.st_dev != at_start.st_dev) {
+    return absl::StrCat("the filesystem of source ", quoted, " (", job.mount.type, " on ", job.mount.source,
+                        ") was unmounted, or another one was mounted over it; mount it again and restart");
+  }
+  model::FileId id;
+  if (const int error = os::IdAt(now.get(), "", &id); error != 0) {
+    return absl::StrCat("source ", quoted, " cannot be identified: ", std::strerror(error), "; restart when it can");
+  }
+  if (id != job.tree->root()) {
+    return absl::StrCat("source ", quoted, " is another directory than at the start; put it back, or restart");
+  }
+  if (!job.watcher->MarkAlive()) {
+    return absl::StrCat("the filesystem of source ", quoted,
+                        " was unmounted: the kernel dropped our mark; mount it again and restart");
+  }
+  return std::nullopt;
+}
+
+}  // namespace fanmirror::daemon

@@ -1,0 +1,46 @@
+#include "daemon/state_lock.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "daemon/private_directory.h"
+#include "model/failure.h"
+
+namespace fanmirror::daemon {
+namespace {
+
+std::string HolderOf(int fd) {
+  std::array<char, 32> text{};
+  const ssize_t length = ::pread(fd, text.data(), text.size(), 0);
+  const std::string pid(text.data(), length > 0 ? static_cast<std::size_t>(length) : 0);
+  const std::string stripped(absl::StripAsciiWhitespace(pid));
+  return stripped.empty() ? "another process" : "process " + stripped;
+}
+
+}  // namespace
+
+absl::StatusOr<StateLock> StateLock::Take(const std::string& state_dir) {
+  if (absl::Status made = MakePrivateDirectory(state_dir); !made.ok()) return made;
+  const std::string path = state_dir + "/lock";
+  os::UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd) return model::SystemFailure(model::Reaction::kHaltJob, "open", path, errno, "choose another state_dir");
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return model::SystemFailure(model::Reaction::kHaltJob, "flock", path, errno);
+    return model::Failure(model::Reaction::kHaltJob,
+                          absl::StrCat("state directory ", model::QuotePath(state_dir), " is in use by ",
+                                       HolderOf(fd.get()), "; stop it, or choose another state directory"));
+  }
+  const std::string pid = absl::StrCat(::getpid(), "\n");
+  if (::ftruncate(fd.get(), 0) != 0 || ::pwrite(fd.get(), pid.data(), pid.size(), 0) < 0) {
+    return model::SystemFailure(model::Reaction::kHaltJob, "write", path, errno, "make room");
+  }
+  return StateLock(std::move(fd));
+}
+
+}  // namespace fanmirror::daemon

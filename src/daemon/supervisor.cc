@@ -1,0 +1,76 @@
+#include "daemon/supervisor.h"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "daemon/status.h"
+
+namespace fanmirror::daemon {
+
+Supervisor::Supervisor(const Jobs* jobs, const ServiceManager* service, LogSink log)
+    : jobs_(jobs), service_(service), log_(std::move(log)) {
+  auto monitor = watch::MountMonitor::Open();
+  if (monitor.ok()) {
+    monitor_ = *std::move(monitor);
+  } else {
+    log_(Severity::kWarning, std::string(monitor.status().message()));
+  }
+  thread_ = std::thread([this] { Run(); });
+}
+
+Supervisor::~Supervisor() {
+  ending_ = true;
+  end_.Set();
+  if (monitor_ != nullptr) monitor_->Wake();
+  thread_.join();
+}
+
+void Supervisor::Run() {
+  const absl::Duration tick = std::min(kSampleInterval, service_->alive_interval());
+  absl::Time next_sample, next_source_check;
+  while (!ending_) {
+    const absl::Time now = absl::Now();
+    if (now >= next_sample) {
+      for (const auto& job : *jobs_) {
+        for (const auto& target : job->targets) target->Sample(now);
+      }
+      next_sample = now + kSampleInterval;
+    }
+    if (now >= next_source_check) {
+      CheckSources();
+      next_source_check = now + kSourceInterval;
+    }
+    service_->Status(StatusLine(*jobs_));
+    service_->Alive();
+    if (WaitForMounts(tick)) next_source_check = absl::InfinitePast();
+  }
+}
+
+bool Supervisor::WaitForMounts(absl::Duration tick) {
+  if (monitor_ != nullptr) {
+    const absl::StatusOr<bool> changed = monitor_->Wait(tick);
+    if (changed.ok()) return *changed;
+  }
+  pollfd end{end_.get(), POLLIN, 0};
+  ::poll(&end, 1, static_cast<int>(absl::ToInt64Milliseconds(tick)));
+  return false;
+}
+
+void Supervisor::CheckSources() {
+  for (const auto& job : *jobs_) {
+    if (!job->error.empty()) continue;
+    const std::optional<std::string> lost = WhySourceLost(*job);
+    if (!lost) continue;
+    for (const auto& target : job->targets) {
+      if (WhyStopped(*job, *target)) continue;
+      target->replicator->Halt(*lost);
+      log_(Severity::kError, absl::StrCat(TargetName(*job, *target), ": halted: ", *lost));
+    }
+  }
+}
+
+}  // namespace fanmirror::daemon
