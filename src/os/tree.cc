@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -167,22 +166,10 @@ absl::StatusOr<std::unique_ptr<Tree>> Tree::Open(const std::string& path) {
   // Not O_PATH: open_by_handle_at refuses that with EBADF.
   tree->root_fd_.reset(::openat(clone.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!tree->root_fd_) return OpenFailure("open", path, errno);
+  tree->stale_.emplace(tree->root_fd());
   if (const int error = IdAt(tree->root_fd(), "", &tree->root_))
     return OpenFailure("name_to_handle_at", path, error);
   return tree;
-}
-
-// The kernel makes ESTALE of every error that it meets while it opens a handle, EIO of a filesystem that was
-// shut down included. So whatever looks gone is gone only on a filesystem that still answers: reading an
-// attribute of the root is refused by ext4 and xfs after a shutdown (listing it or looking up a name need not
-// be), and is cheap.
-absl::Status Tree::CheckAlive() const {
-  if (::fgetxattr(root_fd(), "trusted.fanmirror", nullptr, 0) >= 0 || errno == ENODATA ||
-      errno == EOPNOTSUPP) {
-    return absl::OkStatus();
-  }
-  return model::SystemFailure(Reaction::kRetry, "getxattr", "the source's root", errno,
-                              "the source's filesystem has failed: see the kernel's log");
 }
 
 absl::StatusOr<std::optional<UniqueFd>> Tree::OpenHandle(const FileId& id, int flags) const {
@@ -190,13 +177,15 @@ absl::StatusOr<std::optional<UniqueFd>> Tree::OpenHandle(const FileId& id, int f
   handle.get()->handle_type = id.type();
   handle.get()->handle_bytes = static_cast<unsigned>(id.bytes().size());
   std::memcpy(handle.get()->f_handle, id.bytes().data(), id.bytes().size());
-  UniqueFd fd(::open_by_handle_at(root_fd(), handle.get(), flags | O_NOFOLLOW | O_CLOEXEC));
+  const auto open = [&] {
+    return UniqueFd(::open_by_handle_at(root_fd(), handle.get(), flags | O_NOFOLLOW | O_CLOEXEC));
+  };
+  UniqueFd fd = open();
   if (fd) return std::optional<UniqueFd>(std::move(fd));
-  const int error = errno;
-  if (error != ESTALE && error != ENOENT) {
-    return model::SystemFailure(Reaction::kRetry, "open_by_handle_at", id.ToString(), error);
-  }
-  if (absl::Status alive = CheckAlive(); !alive.ok()) return alive;
+  if (errno != ESTALE)
+    return model::SystemFailure(Reaction::kRetry, "open_by_handle_at", id.ToString(), errno);
+  if (absl::Status gone = stale_->CheckGone(id, [&] { return !open() && errno == ESTALE; }); !gone.ok())
+    return gone;
   return std::nullopt;
 }
 
@@ -232,7 +221,7 @@ absl::StatusOr<std::optional<model::Node>> Tree::LookAt(int dir_fd, const std::s
     call = "name_to_handle_at";
     error = IdAt(dir_fd, name.c_str(), &node.id);
     if (error == ENOENT) {
-      if (absl::Status alive = CheckAlive(); !alive.ok()) return alive;
+      if (absl::Status alive = stale_->CheckAlive(); !alive.ok()) return alive;
       return std::nullopt;
     }
     if (error == 0) {

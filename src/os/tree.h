@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "model/metadata.h"
 #include "model/name.h"
+#include "os/tree_stale.h"
 #include "os/unique_fd.h"
 
 namespace fanmirror::os {
@@ -49,12 +50,12 @@ class Tree {
 
  private:
   Tree() = default;
-  absl::Status CheckAlive() const;
   // As OpenNode, but opens what has no name left, too.
   absl::StatusOr<std::optional<UniqueFd>> OpenHandle(const model::FileId& id, int flags) const;
   absl::StatusOr<Place> LocateByListing(const model::FileId& id, UniqueFd dir) const;
 
   UniqueFd root_fd_;
+  std::optional<StaleCheck> stale_;  // set by Open
   model::FileId root_;
 };
 
