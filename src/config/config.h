@@ -18,7 +18,7 @@ struct Target {
   std::optional<std::string> user;
   std::string host;  // empty: a local directory
   std::optional<int> port;
-  std::string path;  // absolute
+  std::string path;  // absolute, without "..", repeated or trailing '/'
   std::string identity_file;
   std::string known_hosts;
   std::string receiver = "fanmirror";
@@ -28,9 +28,12 @@ struct Target {
 
 struct Job {
   std::string name;
-  std::string source;  // absolute
-  std::vector<select::Rule> rules;  // of exclude, include, filter, exclude_from, in the order that rsync would have
-  select::Filter filter;            // the same, compiled
+  std::string source;  // absolute, without "..", repeated or trailing '/'
+  // TOML keeps no order between keys, and the first rule that matches decides. So the keys have an order of
+  // their own, that of exceptions before what they are exceptions from: include, filter, exclude,
+  // exclude_from; within a key the order is the file's. `filter` alone can hold any order of '+' and '-'.
+  std::vector<select::Rule> rules;
+  select::Filter filter;  // the same, compiled with `source` as root
   absl::Duration settle = absl::Milliseconds(100);
   absl::Duration max_delay = absl::Seconds(1);
   DeletePolicy delete_policy = DeletePolicy::kAlways;
@@ -43,8 +46,9 @@ struct Config {
   std::vector<Job> jobs;
 };
 
-// Reads and checks a configuration file: syntax, keys, types, values, names used twice, a target inside its source or
-// the reverse, a missing source. The error is one line: FILE:LINE:COLUMN: cause; cure.
+// Reads and checks a configuration file: syntax, keys, types, values, names used twice, a target inside its
+// source or the reverse, a missing source, jobs that feed each other in a loop. Blocks on the filesystem.
+// Throws nothing. The error is one line: FILE:LINE:COLUMN: cause; cure.
 absl::StatusOr<Config> Load(const std::string& file);
 // The same for text; `file` is for messages (and relative exclude_from paths are relative to its directory).
 absl::StatusOr<Config> Parse(const std::string& text, const std::string& file);

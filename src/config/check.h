@@ -1,0 +1,25 @@
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "config/config.h"
+
+namespace fanmirror::config {
+
+// A value that cannot be, and the key it stands at: in `job`, in one of its targets, or in [daemon].
+struct Problem {
+  std::optional<std::size_t> job;
+  std::optional<std::size_t> target;
+  std::string_view key;  // empty: the table itself
+  std::string message;   // "cause; cure"
+};
+
+// The first problem of one job by itself; `index` is its Problem::job.
+std::optional<Problem> FindProblem(const Job& job, std::size_t index);
+// The first problem of the whole: each job by itself, and the jobs together.
+std::optional<Problem> FindProblem(const Config& config);
+
+}  // namespace fanmirror::config
