@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/btrfs.h>
+#include <linux/btrfs_tree.h>
 #include <linux/magic.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -71,21 +72,6 @@ UniqueFd OpenExt4Errors(int root_fd) {
   return UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
 }
 
-std::optional<std::uint64_t> CountBtrfsErrors(int root_fd) {
-  btrfs_ioctl_fs_info_args info = {};
-  if (::ioctl(root_fd, BTRFS_IOC_FS_INFO, &info) != 0) return std::nullopt;
-  std::uint64_t errors = 0;
-  for (std::uint64_t device = 1; device <= info.max_id; ++device) {
-    btrfs_ioctl_get_dev_stats stats = {};
-    stats.devid = device;
-    stats.nr_items = BTRFS_DEV_STAT_VALUES_MAX;
-    if (::ioctl(root_fd, BTRFS_IOC_GET_DEV_STATS, &stats) != 0)
-      continue;  // numbers of removed devices are left out
-    for (int i = 0; i < BTRFS_DEV_STAT_VALUES_MAX; ++i) errors += stats.values[i];
-  }
-  return errors;
-}
-
 // The inode and the generation that an xfs handle holds.
 bool ReadXfsHandle(const FileId& id, std::uint64_t* inode, std::uint32_t* generation) {
   const std::string_view bytes = id.bytes();
@@ -100,6 +86,38 @@ bool ReadXfsHandle(const FileId& id, std::uint64_t* inode, std::uint32_t* genera
   }
   std::memcpy(generation, bytes.data() + bytes.size() - sizeof *generation, sizeof *generation);
   return true;
+}
+
+// The errno that was behind ESTALE, EIO when it was some error and the node is there; 0 when the node is
+// gone.
+int XfsError(int root_fd, const FileId& id) {
+  std::uint64_t inode = 0;
+  std::uint32_t generation = 0;
+  if (!ReadXfsHandle(id, &inode, &generation)) return EINVAL;
+  // Gives the first inode at or after this one, or the error that this one gave.
+  XfsBulkStatCall call = {};
+  call.request.first_inode = inode;
+  call.request.capacity = 1;
+  if (::ioctl(root_fd, kXfsBulkStat, &call) != 0) return errno;
+  const bool exists = call.request.given == 1 && call.stat.inode == inode &&
+                      call.stat.generation == generation && call.stat.links != 0;
+  return exists ? EIO : 0;
+}
+
+// As XfsError. Looks for the item of the inode in the tree of its subvolume; numbers are never used again.
+int BtrfsError(int root_fd, const FileId& id) {
+  std::uint64_t inode_and_subvolume[2];
+  if (id.bytes().size() < sizeof inode_and_subvolume) return EINVAL;
+  std::memcpy(inode_and_subvolume, id.bytes().data(), sizeof inode_and_subvolume);
+  btrfs_ioctl_search_args search = {};
+  search.key.tree_id = inode_and_subvolume[1];
+  search.key.min_objectid = search.key.max_objectid = inode_and_subvolume[0];
+  search.key.min_type = search.key.max_type = BTRFS_INODE_ITEM_KEY;
+  search.key.max_offset = UINT64_MAX;
+  search.key.max_transid = UINT64_MAX;
+  search.key.nr_items = 1;
+  if (::ioctl(root_fd, BTRFS_IOC_TREE_SEARCH, &search) != 0) return errno == ENOENT ? 0 : errno;
+  return search.key.nr_items == 0 ? 0 : EIO;
 }
 
 }  // namespace
@@ -119,40 +137,26 @@ absl::Status StaleCheck::CheckAlive() const {
   return model::SystemFailure(Reaction::kRetry, "getxattr", "the source's root", errno, kCure);
 }
 
-std::optional<std::uint64_t> StaleCheck::CountErrors() const {
-  if (type_ == BTRFS_SUPER_MAGIC) return CountBtrfsErrors(root_fd_);
+std::optional<std::uint64_t> StaleCheck::CountExt4Errors() const {
   char text[32] = {};
-  if (!ext4_errors_ || ::pread(ext4_errors_.get(), text, sizeof text - 1, 0) <= 0) return std::nullopt;
+  if (::pread(ext4_errors_.get(), text, sizeof text - 1, 0) <= 0) return std::nullopt;
   return std::strtoull(text, nullptr, 10);
 }
 
 absl::Status StaleCheck::CheckGone(const FileId& id, absl::FunctionRef<bool()> is_stale) const {
   if (absl::Status alive = CheckAlive(); !alive.ok()) return alive;
-  if (type_ == kXfs) return CheckGoneOnXfs(id);
-  if (type_ != EXT4_SUPER_MAGIC && type_ != BTRFS_SUPER_MAGIC) return absl::OkStatus();
-  const std::optional<std::uint64_t> before = CountErrors();
-  // An inode that cannot be read is read anew, and counted, each time.
-  if (is_stale() && before.has_value() && CountErrors() == before) return absl::OkStatus();
-  return model::SystemFailure(Reaction::kRetry, "open_by_handle_at", id.ToString(), EIO, kCure);
-}
-
-absl::Status StaleCheck::CheckGoneOnXfs(const FileId& id) const {
-  std::uint64_t inode = 0;
-  std::uint32_t generation = 0;
-  if (!ReadXfsHandle(id, &inode, &generation)) {
-    return model::SystemFailure(Reaction::kSkipAndReport, "open_by_handle_at", id.ToString(), EINVAL);
+  int error = 0;
+  if (ext4_errors_) {
+    const std::optional<std::uint64_t> before = CountExt4Errors();
+    // An inode that cannot be read is read anew, and counted, each time.
+    if (!before.has_value() || !is_stale() || CountExt4Errors() != before) error = EIO;
+  } else if (type_ == kXfs) {
+    error = XfsError(root_fd_, id);
+  } else if (type_ == BTRFS_SUPER_MAGIC) {
+    error = BtrfsError(root_fd_, id);
   }
-  // Gives the first inode at or after this one, or the error that this one gave.
-  XfsBulkStatCall call = {};
-  call.request.first_inode = inode;
-  call.request.capacity = 1;
-  if (::ioctl(root_fd_, kXfsBulkStat, &call) != 0) {
-    return model::SystemFailure(Reaction::kRetry, "bulkstat", id.ToString(), errno, kCure);
-  }
-  const bool exists = call.request.given == 1 && call.stat.inode == inode &&
-                      call.stat.generation == generation && call.stat.links != 0;
-  if (!exists) return absl::OkStatus();
-  return model::SystemFailure(Reaction::kRetry, "open_by_handle_at", id.ToString(), EIO, kCure);
+  if (error == 0) return absl::OkStatus();
+  return model::SystemFailure(Reaction::kRetry, "open_by_handle_at", id.ToString(), error, kCure);
 }
 
 }  // namespace fanmirror::os

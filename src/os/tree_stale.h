@@ -29,13 +29,12 @@ class StaleCheck {
   absl::Status CheckGone(const model::FileId& id, absl::FunctionRef<bool()> is_stale) const;
 
  private:
-  // The errors that the filesystem has counted since it was made; nullopt where they cannot be read.
-  std::optional<std::uint64_t> CountErrors() const;
-  absl::Status CheckGoneOnXfs(const model::FileId& id) const;
+  // The errors that the filesystem has met since it was made; nullopt where they cannot be read.
+  std::optional<std::uint64_t> CountExt4Errors() const;
 
   int root_fd_;
   long type_ = 0;         // as statfs(2) has it
-  UniqueFd ext4_errors_;  // the file errors_count in sysfs
+  UniqueFd ext4_errors_;  // the file errors_count in sysfs; none elsewhere
 };
 
 }  // namespace fanmirror::os
