@@ -38,7 +38,10 @@ void Planner::Renew(const FileId& id, const Metadata& metadata) {
   const bool regular = metadata.type == NodeType::kRegular;
   if (difference == Difference::kMetadata) {
     op.kind = Op::Kind::kSetMetadata;
-    Emit(std::move(op), {SetNodeEffect(id, metadata)});
+    catalogue::Effect effect = SetNodeEffect(id, metadata);
+    effect.record.content = record->content;
+    effect.record.content_known = record->content_known;
+    Emit(std::move(op), {std::move(effect)});
     return;
   }
   op.kind = regular ? Op::Kind::kPut : Op::Kind::kMake;

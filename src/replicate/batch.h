@@ -7,7 +7,6 @@
 #include "absl/status/status.h"
 #include "catalogue/view.h"
 #include "plan/planner.h"
-#include "replicate/proof.h"
 
 namespace fanmirror::replicate {
 
@@ -36,7 +35,10 @@ struct Batch {
   bool last_of_round = true;
   std::vector<plan::Step> steps;
   std::vector<OpResult> results;  // one for each step
-  ProofHandle proof;
+  std::vector<catalogue::Effect> forgotten;  // effects that need no op, before those of the steps
+  // Of the oldest change that it was planned for: what fails is not newer than that.
+  std::uint64_t first_sequence = 0;
+  std::int64_t first_ns = 0;
 };
 
 }  // namespace fanmirror::replicate

@@ -196,6 +196,7 @@ void AppendHello(const Hello& hello, std::string* out) {
   message.set_source(hello.source);
   message.set_path(hello.path);
   message.set_adopt(hello.adopt);
+  message.set_first(hello.first);
   AppendMessage(FrameType::kHello, message, out);
 }
 
@@ -305,6 +306,7 @@ absl::StatusOr<Hello> ParseHello(std::string_view payload) {
   }
   hello.path = message.path();
   hello.adopt = message.adopt();
+  hello.first = message.first();
   return hello;
 }
 

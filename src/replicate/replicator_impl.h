@@ -1,0 +1,158 @@
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "catalogue/catalogue.h"
+#include "catalogue/expected.h"
+#include "catalogue/pending_set.h"
+#include "replicate/batch.h"
+#include "replicate/learner.h"
+#include "replicate/replicator.h"
+#include "replicate/scanner.h"
+#include "model/failure.h"
+#include "replicate/session.h"
+
+namespace fanmirror::replicate {
+
+// Batches that may be sent before the first of them is acknowledged: enough to keep the link busy while the target syncs,
+// few enough that what is of unknown outcome after a lost connection stays small.
+inline constexpr std::size_t kMaxBatchesUnderWay = 8;
+// Acknowledged batches wait so long for others to be committed with them, while more are under way.
+inline constexpr std::int64_t kCommitDelayNs = 250'000'000;
+
+// One target: the planning thread and all that it alone uses. The session has a thread of its own and speaks to this one
+// through `events_`; watchers speak to it through the pending set.
+class ReplicatorImpl : public Replicator {
+ public:
+  ReplicatorImpl(Options options, std::unique_ptr<catalogue::PendingSet> pending,
+                 std::unique_ptr<catalogue::Catalogue> catalogue);
+  ~ReplicatorImpl() override;
+
+  void Start() override;
+  void Stop() override;
+  void Halt(std::string_view why) override;
+  void Changed(absl::Span<const model::Change> changes) override;
+  void Rescan() override;
+  void RetryNow() override;
+  Progress progress() const override;
+  std::uint64_t Mark() const override;
+  bool Reached(std::uint64_t mark) const override;
+
+ private:
+  // The oldest change that something is done for.
+  struct Since {
+    std::uint64_t sequence = 0;  // 0: none
+    std::int64_t ns = 0;
+    void Include(const Proof& proof);
+  };
+  // A proof that is let go once a batch is acknowledged and committed.
+  struct Deferred {
+    std::uint64_t batch;
+    ProofHandle proof;
+  };
+
+  // replicator.cc
+  void Main();
+  void Work();
+  void Wait();
+  std::int64_t NextDeadlineNs();
+  void HandleEvents();
+  std::optional<SessionEvent> TakeEvent();
+  void Wake();
+  void HaltBy(const absl::Status& status);
+  void PublishProgress();
+  void Log(Severity severity, const std::string& line) { options_.log(severity, line); }
+
+  // connection.cc
+  void Connect();
+  void OnConnected(const wire::HelloReply& reply);
+  void OnLost(const absl::Status& status);
+  absl::Status AgreeOnState(const wire::HelloReply& reply);
+  absl::Status LearnUnknown(std::uint64_t first, std::uint64_t last);
+  absl::Status LearnAll();
+  absl::Status ListPlace(const std::string& path, bool children,
+                         const std::function<absl::Status(const wire::Listing&)>& frame);
+  Learner MakeLearner();
+
+  // rounds.cc
+  bool PlanRound();
+  void TakeChanges(Looker* looker, Proof* proof);
+  void StartWalk(const catalogue::PendingSet::Entry& entry, Looker* looker);
+  void NoteLookFailures(const Looker& looker, const Since& since);
+  void NotePlanLeftovers(const plan::Plan& plan, const Since& since);
+  void SendPlan(plan::Plan plan, std::uint64_t round, const Since& since);
+  absl::Status RecordIntent(const Batch& batch);
+  void LetGo(const ProofHandle& proof);
+
+  // settling.cc
+  void OnAcknowledged(std::unique_ptr<Batch> batch);
+  void TakeResult(const Batch& batch, std::size_t index);
+  void TakeFailure(const Batch& batch, std::size_t index);
+  std::vector<catalogue::Effect> EffectsOf(const plan::Step& step, const OpResult& result) const;
+  void AddRetry(const model::Change& change, const absl::Status& status, const Since& since);
+  void LookAgain(const model::Change& change, std::int64_t delay_ns, const Since& since);
+  bool CommitDue() const;
+  absl::Status Commit();
+  static std::string KeyOf(const model::Change& change);
+
+  Options options_;
+  scan::Selection selection_;
+  std::unique_ptr<catalogue::PendingSet> pending_;
+  std::unique_ptr<catalogue::Catalogue> catalogue_;
+  catalogue::Expected expected_;
+  Scanner scanner_;
+  Traffic traffic_;
+
+  // Between threads.
+  mutable std::mutex mutex_;
+  std::condition_variable wakeup_;
+  bool woken_ = false;             // guarded by mutex_
+  bool stopping_ = false;          // guarded by mutex_
+  std::string halt_request_;       // guarded by mutex_
+  bool retry_now_ = false;         // guarded by mutex_
+  std::deque<SessionEvent> events_;  // guarded by mutex_
+  Progress progress_;              // guarded by mutex_: as published
+  std::thread thread_;
+
+  // Of the planning thread alone.
+  State state_ = State::kConnecting;
+  std::unique_ptr<Session> session_;
+  bool ready_ = false;                // connected, and catalogue and target agree
+  std::int64_t connect_at_ns_ = 0;    // not to connect before
+  int connect_attempts_ = 0;          // in a row without success
+  std::uint64_t next_batch_ = 1;
+  std::uint64_t next_round_ = 1;
+  std::uint64_t next_list_ = 1;
+  std::size_t under_way_ = 0;         // batches sent and not acknowledged
+  bool drain_ = false;                // a failure is to be dealt with before anything new is planned
+  std::uint64_t settled_batch_ = 0;   // failures up to here are dealt with
+  std::map<std::string, bool> relearn_;  // places to be listed: path, recursive
+  std::deque<catalogue::PendingSet::Entry> taken_;  // from the pending set, not in a round yet
+  std::list<ProofHandle> proofs_;     // not let go yet: given back when the connection is lost
+  std::deque<Deferred> deferred_;     // by ascending batch
+  std::map<std::string, int> attempts_;  // failures in a row of changes under way (bounded by what was taken)
+
+  // Acknowledged and not committed to the catalogue yet.
+  std::vector<catalogue::Effect> acked_effects_;
+  std::uint64_t acked_batch_ = 0;
+  std::uint64_t acked_round_ = 0;
+  std::int64_t acked_since_ns_ = 0;
+  std::vector<catalogue::PendingSet::Entry> proved_;
+  std::vector<catalogue::PendingSet::Retry> retries_;
+  absl::flat_hash_map<model::FileId, catalogue::Record> acked_records_;  // those of acked_effects_
+  Progress counters_;                 // acked_*, failed_ops, batches
+  std::string connection_error_;
+};
+
+}  // namespace fanmirror::replicate

@@ -1,0 +1,192 @@
+#include <algorithm>
+#include <utility>
+
+#include "os/clock.h"
+#include "replicate/replicator_impl.h"
+
+namespace fanmirror::replicate {
+
+using catalogue::PendingSet;
+using model::Change;
+using model::Op;
+
+namespace {
+
+// Names that one round looks at: its facts and its plan stay within a few MB.
+constexpr std::size_t kRoundNames = 4'096;
+// Content of one round: what is in it becomes durable together, so this bounds the wait for the first ack.
+constexpr std::uint64_t kRoundBytes = std::uint64_t{64} << 20;
+// Ops of one batch; a round that needs more (a large tree removed) is several batches.
+constexpr std::size_t kBatchOps = 8'192;
+// What cannot be decided waits for an event that is on its way.
+constexpr std::int64_t kPostponeNs = 20'000'000;
+// A node in limbo is given so long to turn up under a new name, again and again while anything older is pending.
+constexpr std::int64_t kLimboNs = 1'000'000'000;
+
+bool MovesDirectory(const Op& op) {
+  return op.type == model::NodeType::kDirectory && op.kind != Op::Kind::kSetMetadata && op.kind != Op::Kind::kMake;
+}
+
+}  // namespace
+
+void ReplicatorImpl::Since::Include(const Proof& proof) {
+  for (const PendingSet::Entry& entry : proof.entries) {
+    if (sequence == 0 || entry.first_sequence < sequence) {
+      sequence = entry.first_sequence;
+      ns = entry.first_ns;
+    }
+  }
+}
+
+bool ReplicatorImpl::PlanRound() {
+  if (under_way_ >= kMaxBatchesUnderWay) return false;
+  Looker looker(options_.tree, &selection_, &expected_);
+  auto proof = std::make_shared<Proof>();
+  TakeChanges(&looker, proof.get());
+  const ProofHandle walk = scanner_.Step(kRoundNames - std::min(kRoundNames, looker.names()), kRoundBytes, &looker);
+  const auto finished = scanner_.TakeFinished();
+  if (proof->entries.empty() && !walk) return false;
+  looker.Close();
+  if (const absl::Status health = catalogue_->health(); !health.ok()) {
+    HaltBy(health);
+    return false;
+  }
+  Since since;
+  since.Include(*proof);
+  if (walk) since.Include(*walk);
+
+  proof->holders = 1;
+  proofs_.push_back(proof);
+  for (const Looker::NewTree& tree : looker.new_trees()) scanner_.Start(tree.dir, tree.path, /*startup=*/false, proof);
+  NoteLookFailures(looker, since);
+  const std::uint64_t round = next_round_++;
+  plan::Plan plan = plan::MakePlan(looker.facts(),
+                                   {.root = options_.tree->root(),
+                                    .delete_at_startup = options_.delete_at_startup,
+                                    .delete_while_running = options_.delete_while_running},
+                                   round, &expected_);
+  NotePlanLeftovers(plan, since);
+  SendPlan(std::move(plan), round, since);
+  deferred_.push_back({next_batch_ - 1, proof});
+  for (const ProofHandle& done : finished) deferred_.push_back({next_batch_ - 1, done});
+  if (acked_since_ns_ == 0) acked_since_ns_ = os::BoottimeNs();
+  if (scanner_.Idle() && state_ == State::kSyncing) {
+    state_ = State::kLive;
+    Log(Severity::kInfo, "the scan is through");
+  } else if (!scanner_.Idle()) {
+    state_ = State::kSyncing;
+  }
+  return true;
+}
+
+void ReplicatorImpl::TakeChanges(Looker* looker, Proof* proof) {
+  if (taken_.empty()) {
+    auto due = pending_->TakeDue(os::BoottimeNs(), kRoundNames);
+    if (!due.ok()) {
+      HaltBy(due.status());
+      return;
+    }
+    taken_.assign(due->begin(), due->end());
+  }
+  const auto oldest = pending_->OldestSequence();
+  while (!taken_.empty() && looker->names() < kRoundNames && looker->bytes() < kRoundBytes) {
+    PendingSet::Entry entry = std::move(taken_.front());
+    taken_.pop_front();
+    if (entry.attempts > 0) attempts_[KeyOf(entry.change)] = entry.attempts;
+    if (entry.change.kind == Change::Kind::kTree) {
+      StartWalk(entry, looker);
+      continue;
+    }
+    // Nothing older is pending and no walk under way: a node without a name has none.
+    const bool limbo_is_over = scanner_.Idle() && oldest && entry.first_sequence <= *oldest;
+    looker->Add(entry.change, limbo_is_over);
+    proof->entries.push_back(std::move(entry));
+  }
+}
+
+void ReplicatorImpl::StartWalk(const PendingSet::Entry& entry, Looker* looker) {
+  auto proof = std::make_shared<Proof>();
+  proof->entries.push_back(entry);
+  proofs_.push_back(proof);
+  std::string path;
+  if (entry.change.id != options_.tree->root()) {
+    const auto place = options_.tree->Locate(entry.change.id);
+    const bool inside = place.ok() && place->kind == os::Tree::Place::Kind::kInside &&
+                        !selection_.ExcludesWithParents(place->path, /*is_directory=*/true);
+    if (!inside) {  // nothing of it belongs to the job: the names that lead there tell
+      proof->holders = 1;
+      deferred_.push_back({next_batch_ - 1, proof});
+      return;
+    }
+    path = place->path;
+  } else {
+    looker->Add(plan::NodeChange(entry.change.id), /*limbo_is_over=*/false);  // its own metadata: it has no name
+  }
+  scanner_.Start(entry.change.id, path, entry.change.startup, proof);
+}
+
+void ReplicatorImpl::NoteLookFailures(const Looker& looker, const Since& since) {
+  for (const Looker::Failed& failed : looker.failed()) AddRetry(failed.change, failed.status, since);
+}
+
+void ReplicatorImpl::NotePlanLeftovers(const plan::Plan& plan, const Since& since) {
+  for (const Change& change : plan.postponed) {
+    LookAgain(change, change.kind == Change::Kind::kLimbo ? kLimboNs : kPostponeNs, since);
+  }
+  for (const plan::Plan::Refusal& refusal : plan.refused) {
+    AddRetry(refusal.change, model::Failure(model::Reaction::kSkipAndReport, refusal.message), since);
+  }
+}
+
+void ReplicatorImpl::SendPlan(plan::Plan plan, std::uint64_t round, const Since& since) {
+  if (plan.steps.empty() && plan.forgotten.empty()) return;
+  std::size_t at = 0;
+  do {
+    const std::size_t count = std::min(kBatchOps, plan.steps.size() - at);
+    auto batch = std::make_unique<Batch>();
+    batch->number = next_batch_++;
+    batch->settled = settled_batch_;
+    batch->round = round;
+    batch->first_sequence = since.sequence;
+    batch->first_ns = since.ns;
+    if (at == 0) batch->forgotten = std::move(plan.forgotten);
+    const auto begin = plan.steps.begin() + static_cast<std::ptrdiff_t>(at);
+    batch->steps.assign(std::make_move_iterator(begin),
+                        std::make_move_iterator(begin + static_cast<std::ptrdiff_t>(count)));
+    at += count;
+    batch->last_of_round = at == plan.steps.size();
+    if (const absl::Status status = RecordIntent(*batch); !status.ok()) {
+      HaltBy(status);
+      return;
+    }
+    ++under_way_;
+    session_->Send(std::move(batch));
+  } while (at < plan.steps.size());
+}
+
+absl::Status ReplicatorImpl::RecordIntent(const Batch& batch) {
+  std::vector<PendingSet::Touched> touched;
+  for (const plan::Step& step : batch.steps) {
+    const bool recursive = MovesDirectory(step.op);
+    touched.push_back({step.op.path, recursive});
+    if (step.op.kind == Op::Kind::kRename || step.op.kind == Op::Kind::kExchange) {
+      touched.push_back({step.op.from, recursive});
+    }
+  }
+  return pending_->RecordIntent(batch.number, touched);
+}
+
+void ReplicatorImpl::LetGo(const ProofHandle& proof) {
+  if (--proof->holders > 0) return;
+  for (PendingSet::Entry& entry : proof->entries) {
+    attempts_.erase(KeyOf(entry.change));
+    proved_.push_back(std::move(entry));
+  }
+  proofs_.remove(proof);
+}
+
+std::string ReplicatorImpl::KeyOf(const Change& change) {
+  return std::string(1, static_cast<char>(change.kind)) + change.id.Encode() + change.name;
+}
+
+}  // namespace fanmirror::replicate

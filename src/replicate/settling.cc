@@ -1,0 +1,166 @@
+#include <algorithm>
+#include <utility>
+
+#include "os/clock.h"
+#include "replicate/replicator_impl.h"
+
+namespace fanmirror::replicate {
+
+using catalogue::Effect;
+using catalogue::Record;
+using model::Change;
+using model::NodeType;
+using model::Op;
+using model::Reaction;
+
+namespace {
+
+constexpr std::size_t kCommitEffects = 20'000;  // some MB of one transaction
+
+struct BackOff {
+  std::int64_t first_ns;
+  std::int64_t last_ns;
+};
+
+BackOff BackOffOf(Reaction reaction) {
+  switch (reaction) {
+    case Reaction::kLookAgain:
+      return {50'000'000, 5'000'000'000};
+    case Reaction::kSkipAndReport:
+      return {10'000'000'000, 300'000'000'000};
+    default:
+      return {1'000'000'000, 30'000'000'000};
+  }
+}
+
+}  // namespace
+
+void ReplicatorImpl::OnAcknowledged(std::unique_ptr<Batch> batch) {
+  --under_way_;
+  ++counters_.batches;
+  acked_batch_ = batch->number;
+  if (batch->last_of_round) acked_round_ = batch->round;
+  if (acked_since_ns_ == 0) acked_since_ns_ = os::BoottimeNs();
+  acked_effects_.insert(acked_effects_.end(), batch->forgotten.begin(), batch->forgotten.end());
+  for (std::size_t i = 0; i < batch->steps.size(); ++i) {
+    if (batch->results[i].kind == OpResult::Kind::kApplied) {
+      TakeResult(*batch, i);
+    } else {
+      TakeFailure(*batch, i);
+    }
+  }
+}
+
+void ReplicatorImpl::TakeResult(const Batch& batch, std::size_t index) {
+  const plan::Step& step = batch.steps[index];
+  const OpResult& result = batch.results[index];
+  ++counters_.acked_ops;
+  const bool made = result.content_sent || (step.op.kind == Op::Kind::kMake && step.op.type != NodeType::kDirectory);
+  if (made) ++counters_.acked_files;
+  if (result.content_sent) counters_.acked_bytes += result.record.metadata.size;
+  for (Effect& effect : EffectsOf(step, result)) {
+    if (effect.kind == Effect::Kind::kSetNode) acked_records_[effect.id] = effect.record;
+    acked_effects_.push_back(std::move(effect));
+  }
+  // What moved while it was read was sent as it was, and is read again; all that came before the reading is proved.
+  if (result.raced) LookAgain(plan::NodeChange(step.op.node), absl::ToInt64Nanoseconds(options_.settle), {});
+}
+
+std::vector<Effect> ReplicatorImpl::EffectsOf(const plan::Step& step, const OpResult& result) const {
+  std::vector<Effect> effects = step.effects;
+  if (!result.read) return effects;
+  for (Effect& effect : effects) {
+    if (effect.kind != Effect::Kind::kSetNode) continue;
+    effect.record = result.record;
+    if (result.content_read || effect.record.metadata.type != NodeType::kRegular) continue;
+    // Only metadata was sent: the content is what it was. If size or mtime moved since the plan, the record keeps the
+    // old ones, so that the difference stays seen.
+    const auto acked = acked_records_.find(effect.id);
+    const auto had = acked != acked_records_.end() ? std::optional<Record>(acked->second) : catalogue_->Node(effect.id);
+    if (!had) continue;
+    effect.record.content = had->content;
+    effect.record.content_known = had->content_known;
+    if (had->metadata.size != effect.record.metadata.size || had->metadata.mtime != effect.record.metadata.mtime) {
+      effect.record.metadata.size = had->metadata.size;
+      effect.record.metadata.mtime = had->metadata.mtime;
+      effect.record.racy = true;
+    }
+  }
+  return effects;
+}
+
+void ReplicatorImpl::TakeFailure(const Batch& batch, std::size_t index) {
+  const Op& op = batch.steps[index].op;
+  const OpResult& result = batch.results[index];
+  const Since since{batch.first_sequence, batch.first_ns};
+  drain_ = true;
+  if (result.kind == OpResult::Kind::kGone) {
+    for (const Change& change : op.concerns) LookAgain(change, 0, since);
+    return;
+  }
+  ++counters_.failed_ops;
+  const Reaction reaction = model::ReactionOf(result.status);
+  const auto severity = reaction == Reaction::kLookAgain ? Severity::kDebug : Severity::kWarning;
+  Log(severity, model::QuotePath(op.path) + ": " + std::string(result.status.message()));
+  if (reaction == Reaction::kLookAgain) {
+    const bool recursive = op.type == NodeType::kDirectory && op.kind != Op::Kind::kSetMetadata;
+    relearn_[op.path] |= recursive;
+    if (!op.from.empty()) relearn_[op.from] |= recursive;
+  }
+  for (const Change& change : op.concerns) AddRetry(change, result.status, since);
+}
+
+void ReplicatorImpl::AddRetry(const Change& change, const absl::Status& status, const Since& since) {
+  const BackOff back_off = BackOffOf(model::ReactionOf(status));
+  const auto it = attempts_.find(KeyOf(change));
+  const int attempts = it == attempts_.end() ? 0 : it->second;
+  const std::int64_t pause = std::min(back_off.last_ns, back_off.first_ns << std::min(attempts, 10));
+  const std::int64_t now = os::BoottimeNs();
+  retries_.push_back({.change = change,
+                      .due_ns = now + pause,
+                      .failed = true,
+                      .error = std::string(status.message()),
+                      .first_ns = since.sequence == 0 ? now : since.ns,
+                      .first_sequence = since.sequence});
+}
+
+void ReplicatorImpl::LookAgain(const Change& change, std::int64_t delay_ns, const Since& since) {
+  const std::int64_t now = os::BoottimeNs();
+  retries_.push_back({.change = change,
+                      .due_ns = now + delay_ns,
+                      .failed = false,
+                      .error = "",
+                      .first_ns = since.sequence == 0 ? now : since.ns,
+                      .first_sequence = since.sequence});
+}
+
+bool ReplicatorImpl::CommitDue() const {
+  const bool anything = !acked_effects_.empty() || !retries_.empty() ||
+                        (!deferred_.empty() && deferred_.front().batch <= acked_batch_);
+  if (!anything) return false;
+  return under_way_ == 0 || acked_effects_.size() >= kCommitEffects ||
+         os::BoottimeNs() - acked_since_ns_ >= kCommitDelayNs;
+}
+
+// The catalogue first, then the pending set: if we die between the two, what is proved is only looked at again.
+absl::Status ReplicatorImpl::Commit() {
+  if (acked_batch_ > catalogue_->header().batch) {
+    if (absl::Status status = catalogue_->Commit(acked_batch_, acked_effects_); !status.ok()) return status;
+    acked_effects_.clear();
+    acked_records_.clear();
+    expected_.Retire(acked_round_);
+    if (absl::Status status = pending_->DropIntents(acked_batch_); !status.ok()) return status;
+  }
+  while (!deferred_.empty() && deferred_.front().batch <= acked_batch_) {
+    LetGo(deferred_.front().proof);
+    deferred_.pop_front();
+  }
+  acked_since_ns_ = deferred_.empty() ? 0 : os::BoottimeNs();
+  if (proved_.empty() && retries_.empty()) return absl::OkStatus();
+  const absl::Status status = pending_->Settle(proved_, retries_);
+  proved_.clear();
+  retries_.clear();
+  return status;
+}
+
+}  // namespace fanmirror::replicate
