@@ -17,12 +17,17 @@ struct Meaning {
   bool node_changed;     // content or metadata of the target
   bool content_changed;  // content of the target
 };
+// clang-format off
 constexpr Meaning kMeanings[] = {
-    // mask            entry  entries  node   content
-    {FAN_CREATE, true, false, false, false},     {FAN_DELETE, true, false, false, false},
-    {FAN_RENAME, false, true, false, false},     {FAN_MODIFY, false, false, true, true},
-    {FAN_CLOSE_WRITE, false, false, true, true}, {FAN_ATTRIB, false, false, true, false},
+    // mask            entry  entries node   content
+    {FAN_CREATE,       true,  false,  false, false},
+    {FAN_DELETE,       true,  false,  false, false},
+    {FAN_RENAME,       false, true,   false, false},
+    {FAN_MODIFY,       false, false,  true,  true},
+    {FAN_CLOSE_WRITE,  false, false,  true,  true},
+    {FAN_ATTRIB,       false, false,  true,  false},
 };
+// clang-format on
 
 Meaning MeaningOf(std::uint64_t mask) {
   Meaning sum{};

@@ -30,7 +30,8 @@ class Watcher {
   // Blocks until every event of a change that was finished before the call has been given to `changed`. After
   // Start, and not on the watcher's thread. kRetry when `timeout` has passed.
   virtual absl::Status Drain(absl::Duration timeout) = 0;
-  // Whether the mark is still there (an unmount removes it silently).
+  // Whether the mark is still there: it goes silently with the filesystem, once that is mounted nowhere and
+  // no os::Tree of it is open. An unmount that leaves a Tree is told by MountMonitor and IsStillMounted.
   virtual bool MarkAlive() const = 0;
 
   struct Counters {

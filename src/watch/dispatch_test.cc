@@ -1,0 +1,102 @@
+#include "watch/dispatch.h"
+
+#include <sys/fanotify.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "os/testing/filesystem.h"
+#include "watch/testing/event_bytes.h"
+
+namespace fanmirror::watch {
+namespace {
+
+// Events that no test can make a kernel give, against a real tree.
+class DispatchTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!os::testing::IsRoot()) GTEST_SKIP() << "opening by handle needs root";
+    auto directory = os::testing::ScopedDirectory::Create();
+    ASSERT_TRUE(directory.ok()) << directory.status();
+    directory_ = *std::move(directory);
+    auto tree = os::Tree::Open(directory_->path());
+    ASSERT_TRUE(tree.ok()) << tree.status();
+    tree_ = *std::move(tree);
+    for (int i = 0; i < 2; ++i) {
+      dispatch_.Add({tree_.get(),
+                     {},
+                     {},
+                     [this](absl::Span<const model::Change> changes) {
+                       told_.insert(told_.end(), changes.begin(), changes.end());
+                       order_ += 'c';
+                     },
+                     [this] { order_ += 'l'; }});
+    }
+  }
+  std::string Created(const std::string& name, int pid = 1) const {
+    const model::FileId& root = tree_->root();
+    return EventBytes(FAN_CREATE, pid,
+                      {EntryRecord(FAN_EVENT_INFO_TYPE_DFID_NAME, root.bytes(), name, root.type())});
+  }
+
+  std::unique_ptr<os::testing::ScopedDirectory> directory_;
+  std::unique_ptr<os::Tree> tree_;
+  EventDispatch dispatch_;
+  std::vector<model::Change> told_;
+  std::string order_;  // of the calls: changed, lost
+};
+
+TEST_F(DispatchTest, AnOverflowIsToldToAllAfterTheChanges) {
+  const auto tally = dispatch_.Dispatch(Created("a") + EventBytes(FAN_Q_OVERFLOW, 0, {}) + Created("b"), {});
+  EXPECT_EQ(tally.events, 3U);
+  EXPECT_EQ(tally.overflows, 1U);
+  EXPECT_EQ(order_, "ccll");
+  EXPECT_EQ(told_.size(), 4U);
+}
+
+TEST_F(DispatchTest, ABrokenBufferIsALoss) {
+  const std::string second = Created("b");
+  const auto tally = dispatch_.Dispatch(Created("a") + second.substr(0, second.size() - 1), {});
+  EXPECT_EQ(tally.events, 1U);
+  EXPECT_EQ(tally.overflows, 1U);
+  EXPECT_EQ(order_, "ccll");
+}
+
+TEST_F(DispatchTest, AnEventThatTellsTooLittleIsALoss) {
+  EXPECT_EQ(dispatch_.Dispatch(EventBytes(FAN_MODIFY, 1, {}), {}).overflows, 1U);
+  EXPECT_EQ(order_, "ll");
+}
+
+TEST_F(DispatchTest, AnErrorOfTheFilesystemIsCounted) {
+  const auto tally = dispatch_.Dispatch(EventBytes(FAN_FS_ERROR, 0, {}), {});
+  EXPECT_EQ(tally.filesystem_errors, 1U);
+  EXPECT_EQ(order_, "");
+}
+
+TEST_F(DispatchTest, DropsTheProcessesThatItIsTold) {
+  const int ignored[] = {7, 8};
+  EXPECT_EQ(dispatch_.Dispatch(Created("a", 7) + Created("b", 8), ignored).events, 2U);
+  EXPECT_EQ(order_, "");
+  dispatch_.Dispatch(Created("a", 9), ignored);
+  EXPECT_EQ(order_, "cc");
+}
+
+TEST_F(DispatchTest, TellsAChangeOnceABuffer) {
+  dispatch_.Dispatch(Created("a", 1) + Created("a", 2) + Created("b", 1) + Created("a", 3), {});
+  ASSERT_EQ(told_.size(), 4U);
+  EXPECT_EQ(told_[0].name, "a");
+  EXPECT_EQ(told_[1].name, "b");
+  dispatch_.Dispatch(Created("a", 1), {});
+  EXPECT_EQ(told_.size(), 6U);
+}
+
+TEST_F(DispatchTest, PassesOnWhatLiesInADirectoryThatIsGone) {
+  const auto gone = EventBytes(FAN_DELETE, 1, {EntryRecord(FAN_EVENT_INFO_TYPE_DFID_NAME, "nosuchid", "n")});
+  dispatch_.Dispatch(gone, {});
+  EXPECT_EQ(told_.size(), 2U);
+}
+
+}  // namespace
+}  // namespace fanmirror::watch
