@@ -72,6 +72,16 @@ int BindMountSteps(const Sandbox& sandbox) {
   if (!bind("~/around", "~/around/src")) return 6;
   if (Checked(MakeJob(sandbox, "~", "~/around/src/x")).find("inside its own source") == std::string::npos)
     return 7;
+  // A mount of a part of the source, whose parents by name are elsewhere.
+  std::filesystem::create_directory(sandbox.Fill("~/a b\\c"));
+  if (!bind("~/src/inner", "~/a b\\c")) return 9;
+  if (Checked(MakeJob(sandbox, "~/src", "~/a b\\c")).find("inside its own source") == std::string::npos)
+    return 10;
+  if (Checked(MakeJob(sandbox, "~/src", "~/a b\\c/x/y")).find("inside its own source") == std::string::npos)
+    return 11;
+  if (Checked(MakeJob(sandbox, "~/a b\\c", "~/src/inner")).find("is the source itself") == std::string::npos)
+    return 12;
+  if (!Checked(MakeJob(sandbox, "~/a b\\c", "~/src/other")).empty()) return 13;
   const auto below = Place::Resolve(sandbox.Fill("~/around/src/x"));
   const auto top = Place::Resolve("/");
   if (!below.ok() || !top.ok() || !below->IsInsideOrSame(*top)) return 8;

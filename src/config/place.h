@@ -2,10 +2,12 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 namespace fanmirror::config {
@@ -28,11 +30,17 @@ class Place {
  private:
   using Identity = std::pair<dev_t, ino_t>;
 
+  // Also gives the id of the mount that `deepest` lies on.
+  absl::Status ReadAncestors(const std::string& deepest, std::uint64_t* mount_id);
+
   bool exists_ = false;
   bool is_directory_ = false;
   std::string real_;
   // Of the deepest directory on the way that exists, and of all its parents up to the root.
   std::vector<Identity> ancestors_;
+  // The filesystem, and the path on it: the same through every mount of any part of it. Empty when unknown.
+  std::string filesystem_;
+  std::string filesystem_path_;
 };
 
 }  // namespace fanmirror::config
