@@ -19,34 +19,41 @@ namespace fanmirror::read {
 // id, so a node is found wherever it was moved meanwhile, and never another one. One thread.
 struct Request {
   model::FileId id;
-  bool content = false;  // of a regular file: its data, too
-  bool check_content =
-      false;  // with content: read and hash it first; when the hash is `known_hash`, give no data
-  model::ContentHash known_hash;
+  // Of a regular file: its data, too. Ignored for all else.
+  bool content = false;
+  // With content: read and hash it first; when the hash is `known_hash`, give no data. Reads twice when it is
+  // not and the file is larger than a piece.
+  bool check_content = false;
+  model::ContentHash known_hash = {};
 };
 
 // The parts of each request: Begin, then Data ..., then End; or only Gone; or Failed (also in the midst of
 // data).
 struct Begin {
   model::Metadata metadata;  // at the beginning of the reading
-  std::vector<model::Xattr>
-      xattrs;  // user.*, trusted.*, security.*, the two system.posix_acl_*; sorted by name
+  // user.*, trusted.*, security.*, the two system.posix_acl_*; sorted by name
+  std::vector<model::Xattr> xattrs;
   std::string symlink_target;
   bool unchanged = false;  // check_content found the known hash: no Data follows
 };
+// Data comes in ascending order, at most kPieceBytes (pieces.h) at once, holes left out, and nothing beyond
+// the size at Begin.
 struct Data {
   std::uint64_t offset = 0;
   absl::Span<const char> bytes;  // valid until the next call of Next
 };
 struct End {
-  model::ContentHash hash;   // of regular files with content
+  model::ContentHash hash;   // of what was given, for regular files with content
   model::Metadata metadata;  // at the end of the reading
-  bool raced = false;        // ctime, mtime or size moved meanwhile: what was read may be a mixture
-  bool racy = false;         // the ctime is within kRacyWindow of the beginning of the reading (see os/clock)
+  // ctime, mtime or size moved meanwhile, or the data ended before the size at Begin: what was read may be a
+  // mixture.
+  bool raced = false;
+  // The ctime is within kRacyWindowNs (os/clock.h) of the beginning of the reading.
+  bool racy = false;
 };
 struct Gone {};
 struct Failed {
-  absl::Status status;
+  absl::Status status;  // names the node by its path if the kernel knows it, else by its id
 };
 using Part = std::variant<Begin, Data, End, Gone, Failed>;
 

@@ -18,8 +18,11 @@ using namespace std::string_view_literals;
 
 constexpr std::array kReplicatedPrefixes = {"user."sv, "trusted."sv, "security."sv};
 constexpr std::array kReplicatedNames = {"system.posix_acl_access"sv, "system.posix_acl_default"sv};
+// What xfs keeps a POSIX ACL in shows up beside the ACL itself.
+constexpr std::array kXfsAclNames = {"trusted.SGI_ACL_FILE"sv, "trusted.SGI_ACL_DEFAULT"sv};
 
 bool IsReplicated(std::string_view name) {
+  if (std::ranges::find(kXfsAclNames, name) != kXfsAclNames.end()) return false;
   const auto is_prefix = [name](std::string_view prefix) { return name.starts_with(prefix); };
   return std::ranges::any_of(kReplicatedPrefixes, is_prefix) ||
          std::ranges::find(kReplicatedNames, name) != kReplicatedNames.end();
