@@ -12,8 +12,10 @@ struct ReceiverOptions {
   int output_fd = 1;
 };
 
-// The far side: speaks the conversation of wire/ over the descriptors until the input ends, applies batches below the
-// root and nowhere else, and makes them durable before it acknowledges. Blocks. OK at an orderly end of input.
+// The far side: speaks the conversation of wire/ over the descriptors until the input ends, applies batches
+// below the root and nowhere else, and makes them durable before it acknowledges. Blocks. OK at an orderly
+// end of input. Sets the umask of the process to 0 and ignores SIGPIPE. SIGTERM may end the process at any
+// time: what is not finished is in the staging area, which the next receiver empties.
 absl::Status RunReceiver(const ReceiverOptions& options);
 
 }  // namespace fanmirror::apply

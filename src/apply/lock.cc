@@ -1,0 +1,141 @@
+#include "apply/lock.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "model/failure.h"
+
+namespace fanmirror::apply {
+namespace {
+
+// Between two tries for a lock whose holder is writing its name, or dying.
+constexpr absl::Duration kRetryInterval = absl::Milliseconds(20);
+
+struct Recorded {
+  pid_t pid = 0;
+  LockHolder holder;
+};
+
+absl::Status Failed(std::string_view call, int errno_value) {
+  return model::SystemFailure(model::Reaction::kReconnect, call, ".fanmirror/lock", errno_value);
+}
+
+std::optional<std::string> TakeLine(std::string_view key, std::string_view* text) {
+  const std::size_t end = text->find('\n');
+  if (end == std::string_view::npos || !text->starts_with(key)) return std::nullopt;
+  std::string value(text->substr(key.size(), end - key.size()));
+  text->remove_prefix(end + 1);
+  return value;
+}
+
+// nullopt: the holder is about to write it, or it is damaged.
+std::optional<Recorded> ReadHolder(int fd) {
+  std::array<char, 8192> buffer;
+  const ssize_t size = pread(fd, buffer.data(), buffer.size(), 0);
+  if (size <= 0) return std::nullopt;
+  std::string_view text(buffer.data(), static_cast<std::size_t>(size));
+  Recorded recorded;
+  const auto pid = TakeLine("pid=", &text);
+  auto instance = pid ? TakeLine("instance=", &text) : std::nullopt;
+  auto source = instance ? TakeLine("source=", &text) : std::nullopt;
+  if (!source || !absl::SimpleAtoi(*pid, &recorded.pid) || recorded.pid <= 0) return std::nullopt;
+  recorded.holder = {std::move(*instance), std::move(*source)};
+  return recorded;
+}
+
+absl::Status WriteHolder(int fd, const LockHolder& me) {
+  const std::string text =
+      absl::StrCat("pid=", getpid(), "\ninstance=", me.instance, "\nsource=", me.source, "\n");
+  if (ftruncate(fd, 0) != 0) return Failed("truncate", errno);
+  const ssize_t written = pwrite(fd, text.data(), text.size(), 0);
+  if (written != static_cast<ssize_t>(text.size())) return Failed("write", written < 0 ? errno : ENOSPC);
+  return absl::OkStatus();
+}
+
+// Whether the process has this very file open: its pid may mean another process by now.
+bool HoldsFile(pid_t pid, const struct stat& file) {
+  const std::string path = absl::StrCat("/proc/", pid, "/fd");
+  const std::unique_ptr<DIR, int (*)(DIR*)> dir(opendir(path.c_str()), closedir);
+  if (dir == nullptr) return false;
+  while (const dirent* entry = readdir(dir.get())) {
+    struct stat st {};
+    if (fstatat(dirfd(dir.get()), entry->d_name, &st, 0) != 0) continue;
+    if (st.st_dev == file.st_dev && st.st_ino == file.st_ino) return true;
+  }
+  return false;
+}
+
+// Sends `signal` and waits until the process is gone or patience is at its end.
+bool EndedBy(int pidfd, int signal) {
+  if (syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0) != 0 && errno != ESRCH) return false;
+  pollfd gone{pidfd, POLLIN, 0};
+  const absl::Time deadline = absl::Now() + kLockPatience;
+  for (;;) {
+    const int left = static_cast<int>(absl::ToInt64Milliseconds(deadline - absl::Now()));
+    const int ready = poll(&gone, 1, left > 0 ? left : 0);
+    if (ready > 0) return true;
+    if (ready == 0 || errno != EINTR) return false;
+  }
+}
+
+// Ends the stale receiver; false when it is none or lives on.
+bool EndStale(pid_t pid, int lock_fd) {
+  struct stat file {};
+  if (pid == getpid() || fstat(lock_fd, &file) != 0) return false;
+  // The pidfd first: what is verified after it was opened holds for the process that it means.
+  const os::UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  if (!pidfd) return errno == ESRCH;
+  if (!HoldsFile(pid, file)) return false;
+  return EndedBy(pidfd.get(), SIGTERM) || EndedBy(pidfd.get(), SIGKILL);
+}
+
+absl::Status Refusal(const std::optional<Recorded>& recorded, const std::string& root) {
+  const std::string who =
+      recorded ? absl::StrCat("process ", recorded->pid, " (instance ", recorded->holder.instance,
+                              ", source ", recorded->holder.source, ")")
+               : std::string("a process that does not give its name");
+  return model::Failure(
+      model::Reaction::kReconnect,
+      absl::StrCat("lock ", model::QuotePath(root), ": another receiver is at work there: ", who,
+                   "; one source a target directory: stop that one or give this job another path"));
+}
+
+}  // namespace
+
+absl::StatusOr<os::UniqueFd> AcquireLock(int home_fd, const LockHolder& me, const std::string& root) {
+  os::UniqueFd fd(openat(home_fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600));
+  if (!fd) return Failed("open", errno);
+  const absl::Time deadline = absl::Now() + kLockPatience;
+  bool ended_stale = false;
+  for (;;) {
+    if (flock(fd.get(), LOCK_EX | LOCK_NB) == 0) break;
+    if (errno != EWOULDBLOCK) return Failed("flock", errno);
+    const std::optional<Recorded> recorded = ReadHolder(fd.get());
+    const bool same = recorded && recorded->holder.instance == me.instance;
+    if ((recorded && !same) || absl::Now() > deadline) return Refusal(recorded, root);
+    if (same && !ended_stale) {
+      ended_stale = EndStale(recorded->pid, fd.get());
+      if (!ended_stale) return Refusal(recorded, root);
+    }
+    absl::SleepFor(kRetryInterval);
+  }
+  if (absl::Status status = WriteHolder(fd.get(), me); !status.ok()) return status;
+  return fd;
+}
+
+}  // namespace fanmirror::apply

@@ -1,0 +1,23 @@
+#include "apply/output.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "model/failure.h"
+
+namespace fanmirror::apply {
+
+absl::Status Output::Write(std::string_view bytes) {
+  const absl::MutexLock lock(&mutex_);
+  while (!bytes.empty()) {
+    const ssize_t written = write(fd_, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0)
+      return model::SystemFailure(model::Reaction::kReconnect, "write", "the connection", errno);
+    bytes.remove_prefix(static_cast<std::size_t>(written));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace fanmirror::apply

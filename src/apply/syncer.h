@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "os/unique_fd.h"
+#include "wire/messages.h"
+
+namespace fanmirror::apply {
+
+// Makes batches durable on a thread of its own, while further ones are applied: one sync covers all that
+// ended before it began. Acknowledges them in their order, and never one whose sync failed.
+class Syncer {
+ public:
+  // Batches that are applied and not durable: bounds what a slow disk can make us hold, and lets a sync cover
+  // many.
+  static constexpr std::size_t kMaxWaiting = 64;
+
+  // Called on the thread of the Syncer. `sync` makes durable all that was written before the call;
+  // `acknowledge` tells the source, and is called once for each batch.
+  struct Calls {
+    std::function<absl::Status()> sync;
+    std::function<absl::Status(const wire::Ack&)> acknowledge;
+  };
+  explicit Syncer(Calls calls);
+  ~Syncer();
+
+  // Blocks while kMaxWaiting batches wait. Without effect after a failure.
+  void Ended(wire::Ack ack);
+  // Waits until all that ended is acknowledged, or something failed.
+  absl::Status Drain();
+  // Readable once something failed; Drain then tells what.
+  int failed_fd() const { return failed_fd_.get(); }
+
+ private:
+  void Run();
+  absl::Status SyncAndAcknowledge(const std::vector<wire::Ack>& acks);
+
+  Calls calls_;
+  os::UniqueFd failed_fd_;
+  absl::Mutex mutex_;
+  std::vector<wire::Ack> waiting_ ABSL_GUARDED_BY(mutex_);
+  std::size_t syncing_ ABSL_GUARDED_BY(mutex_) = 0;  // batches that the sync under way covers
+  absl::Status failure_ ABSL_GUARDED_BY(mutex_);
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;  // last: it uses all the others
+};
+
+}  // namespace fanmirror::apply
