@@ -17,6 +17,10 @@ struct Problem {
   std::string message;   // "cause; cure"
 };
 
+// What is wrong with an absolute path, as "cause; cure"; empty when nothing is. `key` is its name in the
+// message.
+std::string CheckPath(std::string_view key, const std::string& path);
+
 // The first problem of one job by itself; `index` is its Problem::job.
 std::optional<Problem> FindProblem(const Job& job, std::size_t index);
 // The first problem of the whole: each job by itself, and the jobs together.
