@@ -23,11 +23,13 @@ class Ending {
   }
   void SetExitStatus(int status) { exit_status_ = status; }
   void SetSignal(std::string_view name) { signal_ = name; }
+  // The status will never come.
+  void Close() { closed_ = true; }
   bool known() const { return exit_status_.has_value() || signal_.has_value(); }
   bool succeeded() const { return exit_status_ == 0; }
 
   // Begun, and there is nothing more to wait for.
-  bool complete() const { return begun() && (known() || Clock::now() - *begun_ >= kEndingGrace); }
+  bool complete() const { return begun() && (known() || closed_ || Clock::now() - *begun_ >= kEndingGrace); }
   // Milliseconds until complete() for want of a status. Only when begun.
   int MillisecondsLeft() const;
 
@@ -36,6 +38,7 @@ class Ending {
 
  private:
   std::optional<Clock::time_point> begun_;
+  bool closed_ = false;
   std::optional<int> exit_status_;
   std::optional<std::string> signal_;
 };

@@ -2,7 +2,7 @@
 
 #include <sys/eventfd.h>
 
-#include <chrono>
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>

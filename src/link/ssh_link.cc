@@ -21,18 +21,8 @@ using model::Reaction;
 // The payload of a full SSH packet of OpenSSH's; eight of them at once are libssh's fastest write.
 constexpr std::size_t kPacketPayloadBytes = 32758;
 constexpr std::size_t kWriteBytes = 8 * kPacketPayloadBytes;
-// A far side that floods stderr must not keep the thread from the data.
-constexpr int kMaxStderrReadsAtOnce = 16;
 // libssh takes 4 KiB from the socket at a time, a packet may have 32 KiB: so many steps until one is complete.
 constexpr int kMaxStepsToOnePacket = 9;
-
-void OnExitStatus(ssh_session, ssh_channel, int status, void* ending) {
-  static_cast<Ending*>(ending)->SetExitStatus(status);
-}
-
-void OnExitSignal(ssh_session, ssh_channel, const char* signal, int, const char*, const char*, void* ending) {
-  static_cast<Ending*>(ending)->SetSignal(signal);
-}
 
 bool Readable(int fd) {
   pollfd ready{fd, POLLIN, 0};
@@ -51,11 +41,7 @@ absl::Status SshLink::Start(const std::string& command) {
     return Failure(Reaction::kReconnect, absl::StrCat("ssh: ", host_, " opens no session: ", ErrorText(session_.get()),
                                                       "; see MaxSessions and the log of its sshd"));
   }
-  callbacks_.userdata = &ending_;
-  callbacks_.channel_exit_status_function = OnExitStatus;
-  callbacks_.channel_exit_signal_function = OnExitSignal;
-  ssh_callbacks_init(&callbacks_);
-  ssh_set_channel_callbacks(channel_, &callbacks_);
+  SetCallbacks();
   if (ssh_channel_request_exec(channel_, command.c_str()) != SSH_OK) {
     return Failure(Reaction::kReconnect, absl::StrCat("ssh: ", host_, " refuses to start a command: ",
                                                       ErrorText(session_.get()), "; see the log of its sshd"));
@@ -66,6 +52,26 @@ absl::Status SshLink::Start(const std::string& command) {
     return model::SystemFailure(Reaction::kReconnect, "fcntl", host_, errno);
   }
   return absl::OkStatus();
+}
+
+void SshLink::SetCallbacks() {
+  callbacks_.userdata = this;
+  callbacks_.channel_exit_status_function = [](ssh_session, ssh_channel, int status, void* self) {
+    static_cast<SshLink*>(self)->ending_.SetExitStatus(status);
+  };
+  callbacks_.channel_exit_signal_function = [](ssh_session, ssh_channel, const char* signal, int, const char*,
+                                               const char*, void* self) {
+    static_cast<SshLink*>(self)->ending_.SetSignal(signal);
+  };
+  // Stderr never waits in libssh, where poll(2) would not tell of it. Stdout stays there until it is read.
+  callbacks_.channel_data_function = [](ssh_session, ssh_channel, void* data, std::uint32_t size, int is_stderr,
+                                        void* self) -> int {
+    if (is_stderr == 0) return 0;
+    static_cast<SshLink*>(self)->lines_.Add({static_cast<const char*>(data), size});
+    return static_cast<int>(size);
+  };
+  ssh_callbacks_init(&callbacks_);
+  ssh_set_channel_callbacks(channel_, &callbacks_);
 }
 
 absl::StatusOr<std::size_t> SshLink::Write(absl::Span<const char> data) {
@@ -108,24 +114,18 @@ bool SshLink::WritePending() const { return (ssh_get_status(session_.get()) & SS
 bool SshLink::CanWrite() const { return !WritePending() && ssh_channel_window_size(channel_) > 0; }
 
 absl::Status SshLink::Pump() {
-  ReadProxyErrors();
-  std::array<char, 4096> buffer;
-  int result = 0;
-  for (int i = 0; i < kMaxStderrReadsAtOnce; ++i) {
-    // On stderr, because the same on stdout does nothing while there is unread data, and the window would stay shut.
-    result = ssh_channel_poll_timeout(channel_, 0, 1);
-    if (result <= 0) break;
-    const int got = ssh_channel_read_timeout(channel_, buffer.data(), buffer.size(), 1, 0);
-    if (got <= 0) break;
-    lines_.Add({buffer.data(), static_cast<std::size_t>(got)});
-  }
-  if (result == SSH_ERROR) return Lost();
-  if (ssh_channel_is_eof(channel_) != 0 || ssh_channel_is_closed(channel_) != 0) {
-    ending_.Begin();
-    // After the end of the output only this takes in more packets.
-    if (!ending_.known()) ssh_channel_get_exit_status(channel_);
-  }
+  // Asking for stderr, because asking for stdout does nothing while there is unread data, and the window would stay shut.
+  if (ssh_channel_poll_timeout(channel_, 0, 1) == SSH_ERROR) return Lost();
+  NoteEnd();
   return absl::OkStatus();
+}
+
+void SshLink::NoteEnd() {
+  if (ssh_channel_is_eof(channel_) == 0 && ssh_channel_is_closed(channel_) == 0) return;
+  ending_.Begin();
+  // After the end of the output only this takes in more packets.
+  if (!ending_.known()) ssh_channel_get_exit_status(channel_);
+  if (ssh_channel_is_closed(channel_) != 0) ending_.Close();
 }
 
 void SshLink::ReadProxyErrors() {
@@ -160,9 +160,10 @@ absl::Status SshLink::Lost() {
 absl::StatusOr<Link::Ready> SshLink::Wait(bool want_write, int wakeup_fd, absl::Duration timeout) {
   const WaitDeadline deadline(timeout);
   for (;;) {
-    if (absl::Status status = Pump(); !status.ok()) return status;
-    // Data or the end of it, which Read tells.
-    const bool readable = ssh_channel_poll_timeout(channel_, 0, 0) != 0 && !ending_.begun();
+    const int available = ssh_channel_poll_timeout(channel_, 0, 0);
+    if (available == SSH_ERROR) return Lost();
+    NoteEnd();
+    const bool readable = available > 0;
     int milliseconds = deadline.MillisecondsLeft();
     if (ending_.begun()) milliseconds = SoonerOf(milliseconds, ending_.MillisecondsLeft());
     if (readable || ending_.complete() || (want_write && CanWrite())) milliseconds = 0;
@@ -173,6 +174,7 @@ absl::StatusOr<Link::Ready> SshLink::Wait(bool want_write, int wakeup_fd, absl::
     const int ready = ::poll(fds.data(), fds.size(), milliseconds);
     if (ready < 0 && errno != EINTR) return model::SystemFailure(Reaction::kReconnect, "poll", host_, errno);
     if (ready < 0) continue;
+    if (fds[2].revents != 0) ReadProxyErrors();
     if (fds[0].revents != 0) return Ready{.wakeup = true};
     if (ready == 0 || (fds[1].revents & ~POLLOUT) != 0) return Ready{};
   }

@@ -33,6 +33,9 @@ class SshLink : public Link {
  private:
   // Takes in what has arrived and sends what is pending, without waiting. An error when the connection is lost.
   absl::Status Pump();
+  // Whether the command's output is at its end, with nothing left to read.
+  void NoteEnd();
+  void SetCallbacks();
   void ReadProxyErrors();
   // The command's output is at its end: 0 until its exit status is known, then the error that tells it.
   absl::StatusOr<std::size_t> Ended();

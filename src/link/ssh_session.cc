@@ -147,7 +147,8 @@ std::string ErrorText(ssh_session session) {
   std::string text = ssh_get_error(session);
   while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
   std::replace_if(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');
-  return text.empty() ? "no reason given" : text;
+  // An orderly end has no errno, which libssh then puts into words.
+  return text.empty() || text.find("Success") != std::string::npos ? "the other side closed the connection" : text;
 }
 
 std::string GetOption(ssh_session session, ssh_options_e option) {

@@ -101,9 +101,16 @@ TEST_F(SshTransferTest, WritesOnAlthoughNobodyReadsWhatComes) {
 }
 
 TEST_F(SshTransferTest, HandsOnStderrByLines) {
-  auto link = Connect("echo one >&2; printf 'tw' >&2; printf 'o\\r\\n\\nlast' >&2; cat >/dev/null; exit 3");
-  ASSERT_NE(link, nullptr);
-  while (lines_.lines.size() < 2) ASSERT_TRUE(link->Wait(false, -1, kTestLimit).ok());
+  const os::UniqueFd enough(::eventfd(0, EFD_CLOEXEC));
+  const StderrSink sink = [&](std::string_view line) {
+    lines_.Sink()(line);
+    if (lines_.lines.size() == 2) ::eventfd_write(enough.get(), 1);
+  };
+  auto link = ConnectSsh(
+      server_->OptionsFor("echo one >&2; printf 'tw' >&2; printf 'o\\r\\n\\nlast' >&2; cat >/dev/null"), sink);
+  ASSERT_TRUE(link.ok()) << link.status();
+  auto ready = (*link)->Wait(false, enough.get(), kTestLimit);
+  while (ready.ok() && !ready->wakeup) ready = (*link)->Wait(false, enough.get(), kTestLimit);
   EXPECT_THAT(lines_.lines, ElementsAre("one", "two"));
 }
 
