@@ -166,7 +166,9 @@ absl::StatusOr<std::unique_ptr<Tree>> Tree::Open(const std::string& path) {
   // Not O_PATH: open_by_handle_at refuses that with EBADF.
   tree->root_fd_.reset(::openat(clone.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!tree->root_fd_) return OpenFailure("open", path, errno);
-  tree->stale_.emplace(tree->root_fd());
+  absl::StatusOr<std::unique_ptr<StaleCheck>> stale = StaleCheck::Create(tree->root_fd());
+  if (!stale.ok()) return stale.status();
+  tree->stale_ = *std::move(stale);
   if (const int error = IdAt(tree->root_fd(), "", &tree->root_))
     return OpenFailure("name_to_handle_at", path, error);
   return tree;

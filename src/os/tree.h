@@ -15,8 +15,7 @@ namespace fanmirror::os {
 // A directory tree of one filesystem, reached by file handles. It stands on a private clone of the mount
 // (open_tree(2) with OPEN_TREE_CLONE, rooted at the directory), so that it sees no other filesystem mounted
 // below, and does not keep a user's umount from succeeding. Needs CAP_SYS_ADMIN and CAP_DAC_READ_SEARCH.
-// All calls block on the filesystem only. Thread-safe: it holds nothing but descriptors and ids that never
-// change.
+// All calls block on the filesystem only. Thread-safe.
 class Tree {
  public:
   // `path`: an existing directory; symlinks in it are followed, this once.
@@ -55,7 +54,7 @@ class Tree {
   absl::StatusOr<Place> LocateByListing(const model::FileId& id, UniqueFd dir) const;
 
   UniqueFd root_fd_;
-  std::optional<StaleCheck> stale_;  // set by Open
+  std::unique_ptr<StaleCheck> stale_;  // set by Open
   model::FileId root_;
 };
 

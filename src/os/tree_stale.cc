@@ -4,20 +4,17 @@
 #include <linux/btrfs.h>
 #include <linux/btrfs_tree.h>
 #include <linux/magic.h>
+#include <sys/fanotify.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <sys/statfs.h>
-#include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <climits>
-#include <cstdlib>
+#include <cstdint>
 #include <cstring>
 #include <string_view>
 
-#include "absl/strings/str_cat.h"
 #include "model/failure.h"
 
 namespace fanmirror::os {
@@ -57,20 +54,6 @@ struct XfsBulkStatCall {
   XfsBulkStat stat;
 };
 constexpr unsigned long kXfsBulkStat = _IOR('X', 127, XfsBulkRequest);
-
-UniqueFd OpenExt4Errors(int root_fd) {
-  struct stat root;
-  if (::fstat(root_fd, &root) != 0) return UniqueFd();
-  const std::string device = absl::StrCat("/sys/dev/block/", major(root.st_dev), ":", minor(root.st_dev));
-  char target[PATH_MAX];
-  const ssize_t size = ::readlink(device.c_str(), target, sizeof target - 1);
-  if (size <= 0) return UniqueFd();
-  target[size] = '\0';
-  const char* slash = std::strrchr(target, '/');
-  const std::string path =
-      absl::StrCat("/sys/fs/ext4/", slash == nullptr ? target : slash + 1, "/errors_count");
-  return UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-}
 
 // The inode and the generation that an xfs handle holds.
 bool ReadXfsHandle(const FileId& id, std::uint64_t* inode, std::uint32_t* generation) {
@@ -122,10 +105,46 @@ int BtrfsError(int root_fd, const FileId& id) {
 
 }  // namespace
 
-StaleCheck::StaleCheck(int root_fd) : root_fd_(root_fd) {
+absl::StatusOr<std::unique_ptr<StaleCheck>> StaleCheck::Create(int root_fd) {
+  std::unique_ptr<StaleCheck> check(new StaleCheck(root_fd));
   struct statfs filesystem;
-  if (::fstatfs(root_fd, &filesystem) == 0) type_ = filesystem.f_type;
-  if (type_ == EXT4_SUPER_MAGIC) ext4_errors_ = OpenExt4Errors(root_fd);
+  if (::fstatfs(root_fd, &filesystem) != 0) {
+    return model::SystemFailure(Reaction::kRetry, "statfs", "the source's root", errno, kCure);
+  }
+  check->type_ = filesystem.f_type;
+  if (check->type_ != EXT4_SUPER_MAGIC) return check;
+  if (absl::Status status = check->WatchErrors(); !status.ok()) return status;
+  return check;
+}
+
+absl::Status StaleCheck::WatchErrors() {
+  errors_.reset(::fanotify_init(FAN_CLASS_NOTIF | FAN_REPORT_FID | FAN_CLOEXEC | FAN_NONBLOCK, O_RDONLY));
+  if (!errors_) {
+    return model::SystemFailure(Reaction::kRetry, "fanotify_init", "the source's root", errno,
+                                "if many watchers run, raise fs.fanotify.max_user_groups");
+  }
+  if (::fanotify_mark(errors_.get(), FAN_MARK_ADD | FAN_MARK_FILESYSTEM, FAN_FS_ERROR, root_fd_, nullptr) ==
+      0) {
+    return absl::OkStatus();
+  }
+  return model::SystemFailure(Reaction::kHaltJob, "fanotify_mark(FAN_FS_ERROR)", "the source's root", errno,
+                              "Linux 5.17 or later is needed");
+}
+
+bool StaleCheck::TakeError() const {
+  // Errors that were not taken are one event, of about a hundred bytes.
+  alignas(fanotify_event_metadata) char event[1024];
+  bool any = false;
+  while (::read(errors_.get(), event, sizeof event) > 0) any = true;
+  return any;
+}
+
+// As XfsError.
+int StaleCheck::Ext4Error(absl::FunctionRef<bool()> is_stale) const {
+  const absl::MutexLock lock(&mu_);
+  TakeError();
+  // An inode that cannot be read is read anew, and reported, each time.
+  return is_stale() && !TakeError() ? 0 : EIO;
 }
 
 absl::Status StaleCheck::CheckAlive() const {
@@ -137,19 +156,11 @@ absl::Status StaleCheck::CheckAlive() const {
   return model::SystemFailure(Reaction::kRetry, "getxattr", "the source's root", errno, kCure);
 }
 
-std::optional<std::uint64_t> StaleCheck::CountExt4Errors() const {
-  char text[32] = {};
-  if (::pread(ext4_errors_.get(), text, sizeof text - 1, 0) <= 0) return std::nullopt;
-  return std::strtoull(text, nullptr, 10);
-}
-
 absl::Status StaleCheck::CheckGone(const FileId& id, absl::FunctionRef<bool()> is_stale) const {
   if (absl::Status alive = CheckAlive(); !alive.ok()) return alive;
   int error = 0;
-  if (ext4_errors_) {
-    const std::optional<std::uint64_t> before = CountExt4Errors();
-    // An inode that cannot be read is read anew, and counted, each time.
-    if (!before.has_value() || !is_stale() || CountExt4Errors() != before) error = EIO;
+  if (type_ == EXT4_SUPER_MAGIC) {
+    error = Ext4Error(is_stale);
   } else if (type_ == kXfs) {
     error = XfsError(root_fd_, id);
   } else if (type_ == BTRFS_SUPER_MAGIC) {

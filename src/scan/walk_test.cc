@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -380,6 +381,45 @@ TEST_P(UntypedListingTest, TypesAreFoundOutByStat) {
   const Total total = Count(*tree_, selection_, false);
   EXPECT_EQ(total.files, 3u);
   EXPECT_EQ(total.bytes, 20u);
+}
+
+class ShutdownWalkTest : public WalkTest {};
+INSTANTIATE_TEST_SUITE_P(On, ShutdownWalkTest, ::testing::Values("xfs"));
+
+// What cannot be read any more is neither listed nor passed over in silence.
+TEST_P(ShutdownWalkTest, NothingUnreadableIsListed) {
+  for (int d = 0; d < 20; ++d) {
+    MakeDirectory(absl::StrCat("dir", d));
+    for (int i = 0; i < 10; ++i) WriteFile(absl::StrCat("dir", d, "/file", i));
+  }
+  Walk walk(tree_.get(), &selection_, tree_->root(), "");
+  Walk::Step step = walk.Next(21);  // the root alone
+  ASSERT_EQ(step.found.size(), 20u);
+  ASSERT_THAT(step.listed, ElementsAre(tree_->root()));
+  std::uint32_t without_log = 2;
+  ASSERT_EQ(::ioctl(tree_->root_fd(), _IOR('X', 125, std::uint32_t), &without_log), 0);
+  step = walk.Next(1000);
+  EXPECT_TRUE(step.done);
+  EXPECT_THAT(step.found, IsEmpty());
+  EXPECT_THAT(step.listed, IsEmpty());
+  ASSERT_EQ(step.unreadable.size(), 20u);
+  EXPECT_THAT(step.unreadable[0].first, ::testing::StartsWith("dir"));
+  EXPECT_FALSE(step.unreadable[0].second.ok());
+}
+
+// An entry that cannot be looked at is there nevertheless: its directory must not count as listed without it.
+TEST_P(ShutdownWalkTest, ADirectoryWithAnEntryThatFailsIsNotListed) {
+  for (int i = 0; i < 10; ++i) WriteFile(absl::StrCat("file", i));
+  Walk walk(tree_.get(), &selection_, tree_->root(), "");
+  ASSERT_EQ(walk.Next(1).found.size(), 1u);  // the other names are in the buffer by now
+  std::uint32_t without_log = 2;
+  ASSERT_EQ(::ioctl(tree_->root_fd(), _IOR('X', 125, std::uint32_t), &without_log), 0);
+  const Walk::Step step = walk.Next(1000);
+  EXPECT_TRUE(step.done);
+  EXPECT_THAT(step.found, IsEmpty());
+  EXPECT_THAT(step.listed, IsEmpty());
+  ASSERT_FALSE(step.unreadable.empty());
+  EXPECT_EQ(step.unreadable[0].first, "");
 }
 
 class SubvolumeWalkTest : public WalkTest {};
