@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,16 +14,14 @@ namespace fanmirror::catalogue {
 // Fixed-width numbers are little-endian in values. In keys they are big-endian, so that LMDB's order of bytes
 // is the order of the numbers; signed ones have their sign bit flipped for the same reason.
 
+static_assert(std::endian::native == std::endian::little, "numbers are copied as they lie in memory");
+
 template <typename T>
 void AppendLittle(T value, std::string* out) {
-  for (std::size_t i = 0; i < sizeof(T); ++i) {
-    out->push_back(static_cast<char>(static_cast<std::uint64_t>(value) >> (8 * i) & 0xff));
-  }
+  out->append(reinterpret_cast<const char*>(&value), sizeof value);
 }
 
-inline void AppendBig(std::uint64_t value, std::string* out) {
-  for (int shift = 56; shift >= 0; shift -= 8) out->push_back(static_cast<char>(value >> shift & 0xff));
-}
+inline void AppendBig(std::uint64_t value, std::string* out) { AppendLittle(__builtin_bswap64(value), out); }
 
 inline std::uint64_t OrderedBits(std::int64_t value) {
   return std::bit_cast<std::uint64_t>(value) ^ (std::uint64_t{1} << 63);
@@ -40,19 +39,13 @@ class Parser {
 
   template <typename T>
   T Little() {
-    std::uint64_t value = 0;
-    const std::string_view bytes = Bytes(sizeof(T));
-    for (std::size_t i = 0; i < bytes.size(); ++i) {
-      value |= std::uint64_t{static_cast<unsigned char>(bytes[i])} << (8 * i);
-    }
-    return static_cast<T>(value);
-  }
-
-  std::uint64_t Big() {
-    std::uint64_t value = 0;
-    for (const char byte : Bytes(8)) value = value << 8 | static_cast<unsigned char>(byte);
+    T value{};
+    if (const std::string_view bytes = Bytes(sizeof value); ok_)
+      std::memcpy(&value, bytes.data(), sizeof value);
     return value;
   }
+
+  std::uint64_t Big() { return __builtin_bswap64(Little<std::uint64_t>()); }
 
   model::FileId Id() {
     const auto id = ok_ ? model::FileId::Consume(&in_) : std::nullopt;

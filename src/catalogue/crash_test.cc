@@ -21,7 +21,7 @@
 namespace fanmirror::catalogue {
 namespace {
 
-constexpr int kKills = 12;
+constexpr int kKills = 8;
 constexpr std::uint64_t kNodes = 40;  // that each batch changes
 
 // Runs `work`, which tells each step that is done, in a process of its own, and kills it some way into the
