@@ -410,6 +410,18 @@ TEST(ParseTest, DotsAndBracketsInStringsAndCommentsDoNotCount) {
   EXPECT_EQ(ErrorOf(sandbox, sandbox.Fill(WithLines(lines))), "no error");
 }
 
+TEST(ParseTest, ManyTargetsAreNoDeepNesting) {
+  const Sandbox sandbox;
+  std::string text = WithLines("");
+  for (std::size_t i = 0; i < 2 * kMaxNesting; ++i) {
+    absl::StrAppend(&text, "[[job.target]]\nname = 'n", i, "'\npath = '~/new", i, "'\n");
+  }
+  EXPECT_EQ(ErrorOf(sandbox, sandbox.Fill(text)), "no error");
+  for (std::size_t i = 0; i < kMaxTargets; ++i) text += "[[job.target]]\n";
+  EXPECT_EQ(ErrorOf(sandbox, sandbox.Fill(text)),
+            FileName(sandbox) + ":5:1: a job has more than 100 targets; split it");
+}
+
 TEST(LoadTest, NamesAFileThatCannotBeRead) {
   const Sandbox sandbox;
   const auto message = [](const std::string& file) { return std::string(Load(file).status().message()); };
@@ -446,6 +458,7 @@ TEST(LoadTest, TheExampleIsRight) {
 TEST(LoadTest, MutationsOfTheExampleNeverCrash) {
   const Sandbox sandbox;
   const std::string example = Example(sandbox);
+  ASSERT_FALSE(example.empty());
   constexpr std::uint64_t kSeeds = 3000;
   int errors = 0;
   for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
