@@ -34,6 +34,7 @@ MirrorRun::~MirrorRun() { JoinThreads(); }
 
 int MirrorRun::Run() {
   started_ = absl::Now();
+  moved_at_ = started_;
   auto daemon = daemon::Daemon::Start(config_, [this](Severity severity, std::string_view line) { Log(severity, line); });
   if (!daemon.ok()) return Fail(kFailed, daemon.status());
   daemon_ = *std::move(daemon);
@@ -102,6 +103,11 @@ std::optional<int> MirrorRun::Verdict(const Progress& progress) {
     if (terminal_ != nullptr) terminal_->Clear();
     return Fail(kFailed, progress.last_error);
   }
+  if (OnlyFailuresLeft(progress)) {
+    ListFailures();
+    return Fail(kFailed, absl::StrFormat("%d changes could not be replicated; cure what is said above, and run it again",
+                                         progress.pending));
+  }
   std::optional<absl::Status> outcome;
   {
     std::lock_guard lock(mutex_);
@@ -113,6 +119,24 @@ std::optional<int> MirrorRun::Verdict(const Progress& progress) {
   ReportInitialSync(progress);
   if (once_) return kDone;
   return std::nullopt;
+}
+
+bool MirrorRun::OnlyFailuresLeft(const Progress& progress) {
+  const absl::Time now = absl::Now();
+  const bool moved = progress.acked_ops != moved_.acked_ops || progress.checked_files != moved_.checked_files ||
+                     progress.scanned != moved_.scanned || progress.pending != moved_.pending ||
+                     progress.wire_bytes_sent - moved_.wire_bytes_sent > kIdleBytes;
+  if (moved || progress.state != replicate::State::kLive || progress.last_error.empty()) {
+    moved_ = progress;
+    moved_at_ = now;
+  }
+  return once_ && now - moved_at_ > kGiveUpFailures;
+}
+
+void MirrorRun::ListFailures() {
+  if (terminal_ != nullptr) terminal_->Clear();
+  std::lock_guard lock(mutex_);
+  for (const std::string& line : failures_) Fail(kFailed, "not replicated: " + line);
 }
 
 void MirrorRun::ReportInitialSync(const Progress& progress) {
@@ -144,6 +168,13 @@ std::string MirrorRun::LineFor(const Progress& progress) {
 }
 
 void MirrorRun::Log(Severity severity, std::string_view line) {
+  if (once_ && severity == Severity::kWarning) {
+    std::lock_guard lock(mutex_);
+    std::string failure(line);
+    if (failures_.size() < kMaxListedFailures && std::find(failures_.begin(), failures_.end(), failure) == failures_.end()) {
+      failures_.push_back(std::move(failure));
+    }
+  }
   if (terminal_ == nullptr) return log_.Write(severity, line);
   if (severity != Severity::kDebug) terminal_->Print(daemon::OneLine(line));
 }

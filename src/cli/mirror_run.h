@@ -24,6 +24,13 @@ class MirrorRun {
  public:
   // Between two looks at the progress.
   static constexpr absl::Duration kTick = absl::Milliseconds(100);
+  // With `once`: what fails and is all that moves for so long is given up. Longer than a sync of the target's disk takes
+  // as a rule; shorter than a failure's back-off, which nobody who asked for `once` wants to sit through.
+  static constexpr absl::Duration kGiveUpFailures = absl::Seconds(5);
+  // Traffic of less than this is retries and pings, not a transfer.
+  static constexpr std::uint64_t kIdleBytes = 1 << 20;
+  // Lines that are repeated at the end; more would not be read.
+  static constexpr std::size_t kMaxListedFailures = 1000;
 
   MirrorRun(config::Config config, bool once);
   ~MirrorRun();
@@ -37,6 +44,9 @@ class MirrorRun {
   int Loop();
   // The exit code, once there is a reason to end.
   std::optional<int> Verdict(const replicate::Progress& progress);
+  // `once`: nothing is left but what cannot be replicated.
+  bool OnlyFailuresLeft(const replicate::Progress& progress);
+  void ListFailures();
   void ReportInitialSync(const replicate::Progress& progress);
   std::string LineFor(const replicate::Progress& progress);
   void Log(daemon::Severity severity, std::string_view line);
@@ -53,11 +63,14 @@ class MirrorRun {
   absl::Time started_;
   std::optional<absl::Time> connected_;  // first
   bool live_ = false;                    // the initial sync was reported
+  replicate::Progress moved_;            // when something moved last
+  absl::Time moved_at_;
 
   std::atomic<bool> ending_{false};
   std::mutex mutex_;
   std::optional<absl::Status> initial_sync_;        // guarded by mutex_; its outcome
   std::optional<SyncProgress::Total> total_;        // guarded by mutex_
+  std::vector<std::string> failures_;               // guarded by mutex_; with `once`
   std::thread waiter_;
   std::thread counter_;
 };

@@ -1,67 +1,30 @@
 #include "cli/values.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/strip.h"
-#include "model/failure.h"
+#include "config/values.h"
 
 namespace fanmirror::cli {
 namespace {
 
-struct Unit {
-  const char* prefix;  // in lower case
-  double bytes;
-};
-// Those that end like another one come before it.
-constexpr std::array<Unit, 8> kUnits = {{{"ki", 1024.0},
-                                         {"mi", 1024.0 * 1024},
-                                         {"gi", 1024.0 * 1024 * 1024},
-                                         {"ti", 1024.0 * 1024 * 1024 * 1024},
-                                         {"k", 1e3},
-                                         {"m", 1e6},
-                                         {"g", 1e9},
-                                         {"t", 1e12}}};
+template <typename T>
+absl::StatusOr<T> ForOption(const std::string& option, absl::StatusOr<T> value) {
+  if (value.ok()) return value;
+  return absl::InvalidArgumentError(absl::StrCat(option, " ", std::string(value.status().message())));
+}
 
 }  // namespace
 
 absl::StatusOr<absl::Duration> ParseDuration(const std::string& option, const std::string& text) {
-  absl::Duration duration;
-  if (!absl::ParseDuration(text, &duration) || duration < absl::ZeroDuration() ||
-      duration == absl::InfiniteDuration()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(option, " ", model::QuotePath(text), " is no duration; write it like 100ms, 2s or 1m30s"));
-  }
-  return duration;
+  return ForOption(option, config::ParseDuration(text));
 }
 
 absl::StatusOr<std::uint64_t> ParseRate(const std::string& option, const std::string& text) {
-  const absl::Status refusal = absl::InvalidArgumentError(
-      absl::StrCat(option, " ", model::QuotePath(text), " is no rate; write it like 50MiB/s, 800kB/s or 1000000"));
-  std::string number = absl::AsciiStrToLower(text);
-  absl::string_view rest = number;
-  absl::ConsumeSuffix(&rest, "/s");
-  absl::ConsumeSuffix(&rest, "b");
-  double factor = 1;
-  for (const Unit& unit : kUnits) {
-    if (!absl::ConsumeSuffix(&rest, unit.prefix)) continue;
-    factor = unit.bytes;
-    break;
-  }
-  double value = 0;
-  rest = absl::StripAsciiWhitespace(rest);
-  if (rest.empty() || !absl::ascii_isdigit(static_cast<unsigned char>(rest.front())) ||
-      !absl::SimpleAtod(rest, &value)) {
-    return refusal;
-  }
-  const double bytes = value * factor;
-  constexpr double kMost = 1e15;
-  if (!std::isfinite(bytes) || bytes > kMost || (bytes < 1 && bytes != 0)) return refusal;
-  return static_cast<std::uint64_t>(bytes);
+  return ForOption(option, config::ParseRate(text));
 }
 
 std::string FormatBytes(double bytes) {

@@ -8,10 +8,8 @@
 
 namespace fanmirror::cli {
 
-// "100ms", "1s", "2m30s", "0": not negative, finite. `option` is for the message.
+// As in the configuration file; `option` is for the message.
 absl::StatusOr<absl::Duration> ParseDuration(const std::string& option, const std::string& text);
-
-// "50MiB/s", "800k", "1000000": bytes a second. k, M, G count by 1000 and Ki, Mi, Gi by 1024; "B" and "/s" may follow.
 absl::StatusOr<std::uint64_t> ParseRate(const std::string& option, const std::string& text);
 
 // "12.3 MiB", "980 B".

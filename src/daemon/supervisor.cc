@@ -5,19 +5,18 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "daemon/status.h"
 
 namespace fanmirror::daemon {
 
-Supervisor::Supervisor(const Jobs* jobs, const ServiceManager* service, LogSink log)
-    : jobs_(jobs), service_(service), log_(std::move(log)) {
+Supervisor::Supervisor(const Jobs* jobs, const ServiceManager* service, const LogSink& log)
+    : jobs_(jobs), service_(service) {
   auto monitor = watch::MountMonitor::Open();
   if (monitor.ok()) {
     monitor_ = *std::move(monitor);
   } else {
-    log_(Severity::kWarning, std::string(monitor.status().message()));
+    log(Severity::kWarning, std::string(monitor.status().message()));
   }
   thread_ = std::thread([this] { Run(); });
 }
@@ -65,10 +64,10 @@ void Supervisor::CheckSources() {
     if (!job->error.empty()) continue;
     const std::optional<std::string> lost = WhySourceLost(*job);
     if (!lost) continue;
+    // Nothing but this, ever: what the source looks like now says nothing of what it held.
     for (const auto& target : job->targets) {
       if (WhyStopped(*job, *target)) continue;
       target->replicator->Halt(*lost);
-      log_(Severity::kError, absl::StrCat(TargetName(*job, *target), ": halted: ", *lost));
     }
   }
 }

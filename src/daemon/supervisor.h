@@ -21,7 +21,7 @@ class Supervisor {
   static constexpr absl::Duration kSourceInterval = absl::Seconds(2);
 
   // `jobs` and `service` outlive this.
-  Supervisor(const Jobs* jobs, const ServiceManager* service, LogSink log);
+  Supervisor(const Jobs* jobs, const ServiceManager* service, const LogSink& log);
   ~Supervisor();
 
  private:
@@ -32,7 +32,6 @@ class Supervisor {
 
   const Jobs* jobs_;
   const ServiceManager* service_;
-  LogSink log_;
   std::unique_ptr<watch::MountMonitor> monitor_;  // null where there is none: the interval must do
   EventFd end_;
   std::atomic<bool> ending_{false};
