@@ -224,11 +224,7 @@ absl::Status Applier::ExchangeThroughLimbo(const model::Op& op, const Root::Plac
 
 absl::Status Applier::Remove(const model::Op& op) {
   const absl::StatusOr<Root::Place> place = root_->Locate(op.path);
-  if (!place.ok()) {
-    // Without its directory it is gone, too.
-    const int error = model::ErrnoOf(place.status());
-    return error == ENOENT || error == ENOTDIR ? absl::OkStatus() : place.status();
-  }
+  if (!place.ok()) return MeansAbsent(place.status()) ? absl::OkStatus() : place.status();
   if (unlinkat(place->dir, place->name.c_str(), 0) == 0 || errno == ENOENT) return absl::OkStatus();
   if (errno != EISDIR) return Refused(Step::kRemove, *place, op.path, errno);
   if (unlinkat(place->dir, place->name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) {

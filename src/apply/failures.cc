@@ -108,6 +108,11 @@ absl::Status StepFailure(Step step, std::string_view path, int errno_value, std:
   return model::SystemFailure(Reaction::kRetry, StepName(step), path, errno_value, cure);
 }
 
+bool MeansAbsent(const absl::Status& status) {
+  const int error = model::ErrnoOf(status);
+  return error == ENOENT || error == ENOTDIR || error == ELOOP;
+}
+
 absl::Status NotAsExpected(Step step, std::string_view path, std::string_view why) {
   return model::Failure(Reaction::kLookAgain, absl::StrCat(std::string(StepName(step)), " ",
                                                            model::QuotePath(path), ": ", std::string(why)));

@@ -27,12 +27,6 @@ absl::Status AnswerFailure(wire::Listing* listing, const absl::Status& failure,
   return answer(*listing);
 }
 
-// The place is not there, as against: it cannot be told whether it is.
-bool IsAbsent(const absl::Status& status) {
-  const int error = model::ErrnoOf(status);
-  return error == ENOENT || error == ENOTDIR;
-}
-
 // Adds the next entries, up to a Listing's full, with `last` at the end of the directory.
 absl::Status Fill(os::Entries* entries, int dir_fd, const wire::List& list, wire::Listing* listing) {
   listing->entries.clear();
@@ -65,7 +59,7 @@ absl::Status ListPlace(Root* root, const wire::List& list,
   wire::Listing listing;
   listing.id = list.id;
   const absl::StatusOr<os::UniqueFd> place = root->OpenNode(list.path, O_PATH);
-  if (!place.ok() && !IsAbsent(place.status())) return AnswerFailure(&listing, place.status(), answer);
+  if (!place.ok() && !MeansAbsent(place.status())) return AnswerFailure(&listing, place.status(), answer);
   if (!place.ok()) {
     listing.last = true;
     return answer(listing);

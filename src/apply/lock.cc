@@ -23,6 +23,7 @@
 namespace fanmirror::apply {
 namespace {
 
+constexpr const char* kName = "lock";
 // Between two tries for a lock whose holder is writing its name, or dying.
 constexpr absl::Duration kRetryInterval = absl::Milliseconds(20);
 
@@ -58,11 +59,12 @@ std::optional<Recorded> ReadHolder(int fd) {
   return recorded;
 }
 
-absl::Status WriteHolder(int fd, const LockHolder& me) {
+absl::Status WriteHolder(int home_fd, const LockHolder& me) {
   const std::string text =
       absl::StrCat("pid=", getpid(), "\ninstance=", me.instance, "\nsource=", me.source, "\n");
-  if (ftruncate(fd, 0) != 0) return Failed("truncate", errno);
-  const ssize_t written = pwrite(fd, text.data(), text.size(), 0);
+  const os::UniqueFd fd(openat(home_fd, kName, O_WRONLY | O_TRUNC | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd) return Failed("open", errno);
+  const ssize_t written = write(fd.get(), text.data(), text.size());
   if (written != static_cast<ssize_t>(text.size())) return Failed("write", written < 0 ? errno : ENOSPC);
   return absl::OkStatus();
 }
@@ -118,7 +120,8 @@ absl::Status Refusal(const std::optional<Recorded>& recorded, const std::string&
 }  // namespace
 
 absl::StatusOr<os::UniqueFd> AcquireLock(int home_fd, const LockHolder& me, const std::string& root) {
-  os::UniqueFd fd(openat(home_fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600));
+  // Not for writing: that would keep an administrator from remounting the filesystem read-only.
+  os::UniqueFd fd(openat(home_fd, kName, O_RDONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600));
   if (!fd) return Failed("open", errno);
   const absl::Time deadline = absl::Now() + kLockPatience;
   bool ended_stale = false;
@@ -134,7 +137,7 @@ absl::StatusOr<os::UniqueFd> AcquireLock(int home_fd, const LockHolder& me, cons
     }
     absl::SleepFor(kRetryInterval);
   }
-  if (absl::Status status = WriteHolder(fd.get(), me); !status.ok()) return status;
+  if (absl::Status status = WriteHolder(home_fd, me); !status.ok()) return status;
   return fd;
 }
 

@@ -296,6 +296,7 @@ absl::Status Session::OnPutAbort() {
 
 absl::Status Session::OnList(const wire::List& list) {
   if (absl::Status status = conversation_.OnList(); !status.ok()) return status;
+  root_->ForgetAll();
   return ListPlace(root_.get(), list, [this](const wire::Listing& listing) {
     std::string frame;
     wire::AppendListing(listing, &frame);

@@ -74,10 +74,14 @@ std::optional<wire::HelloReply> ScriptedSource::Greet(const wire::Hello& hello) 
 
 void ScriptedSource::Begin(std::uint64_t number, std::uint64_t settled) {
   batch_ = number;
+  in_batch_ = true;
   wire::AppendBatchBegin({number, settled}, &out_);
 }
 
-void ScriptedSource::End() { wire::AppendBatchEnd(batch_, &out_); }
+void ScriptedSource::End() {
+  wire::AppendBatchEnd(batch_, &out_);
+  in_batch_ = false;
+}
 
 void ScriptedSource::BeginPut(const std::string& path, model::Metadata metadata,
                               const std::vector<model::Xattr>& xattrs) {

@@ -31,6 +31,7 @@ class ScriptedSource {
 
   void Begin(std::uint64_t number, std::uint64_t settled = 0);
   void End();
+  bool in_batch() const { return in_batch_; }
   void Put(const std::string& path, std::string_view content, model::Metadata metadata = {},
            const std::vector<model::Xattr>& xattrs = {});
   void BeginPut(const std::string& path, model::Metadata metadata,
@@ -72,6 +73,7 @@ class ScriptedSource {
   os::UniqueFd complaint_;
   std::string out_;
   std::uint64_t batch_ = 0;
+  bool in_batch_ = false;
   wire::Decoder decoder_;
 };
 

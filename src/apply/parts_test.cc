@@ -1,0 +1,142 @@
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
+#include "apply/content_hasher.h"
+#include "apply/marker.h"
+#include "apply/poison.h"
+#include "apply/syncer.h"
+#include "model/failure.h"
+
+namespace fanmirror::apply {
+namespace {
+
+// What a Syncer did, in order.
+class Log {
+ public:
+  void Add(std::string line) {
+    const absl::MutexLock lock(&mutex_);
+    lines_.push_back(std::move(line));
+  }
+  std::vector<std::string> lines() const {
+    const absl::MutexLock lock(&mutex_);
+    return lines_;
+  }
+
+ private:
+  mutable absl::Mutex mutex_;
+  std::vector<std::string> lines_ ABSL_GUARDED_BY(mutex_);
+};
+
+TEST(Syncer, OneSyncCoversWhatEndedWhileTheLastOneRan) {
+  Log log;
+  absl::Notification first_began, go_on;
+  {
+    Syncer syncer({.sync =
+                       [&] {
+                         log.Add("sync");
+                         if (!first_began.HasBeenNotified()) {
+                           first_began.Notify();
+                           go_on.WaitForNotification();
+                         }
+                         return absl::OkStatus();
+                       },
+                   .acknowledge =
+                       [&](const wire::Ack& ack) {
+                         log.Add(std::to_string(ack.number));
+                         return absl::OkStatus();
+                       }});
+    syncer.Ended({1, {}});
+    first_began.WaitForNotification();
+    syncer.Ended({2, {}});
+    syncer.Ended({3, {}});
+    go_on.Notify();
+    EXPECT_TRUE(syncer.Drain().ok());
+  }
+  EXPECT_EQ(log.lines(), (std::vector<std::string>{"sync", "1", "sync", "2", "3"}));
+}
+
+TEST(Syncer, AFailedSyncAcknowledgesNothingEverAfter) {
+  Log log;
+  Syncer syncer({.sync = [&] { return model::Failure(model::Reaction::kReconnect, "the disk is gone"); },
+                 .acknowledge =
+                     [&](const wire::Ack& ack) {
+                       log.Add(std::to_string(ack.number));
+                       return absl::OkStatus();
+                     }});
+  syncer.Ended({1, {}});
+  EXPECT_EQ(std::string(syncer.Drain().message()), "the disk is gone");
+  for (std::uint64_t i = 2; i < 2 * Syncer::kMaxWaiting; ++i) syncer.Ended({i, {}});
+  EXPECT_FALSE(syncer.Drain().ok());
+  EXPECT_TRUE(log.lines().empty());
+}
+
+TEST(Poison, CoversWhatLiesBelowUntilItIsSettled) {
+  Poison poison;
+  poison.Add("a/b", 3);
+  EXPECT_TRUE(poison.Covers("a/b"));
+  EXPECT_TRUE(poison.Covers("a/b/c/d"));
+  EXPECT_FALSE(poison.Covers("a"));
+  EXPECT_FALSE(poison.Covers("a/bc"));
+  EXPECT_TRUE(poison.LiesBelow("a"));
+  EXPECT_FALSE(poison.LiesBelow("a/b"));
+  poison.Add("a/b", 5);
+  poison.Settle(4);
+  EXPECT_TRUE(poison.Covers("a/b"));
+  poison.Settle(5);
+  EXPECT_TRUE(poison.empty());
+}
+
+TEST(Poison, MovesWithDirectories) {
+  Poison poison;
+  poison.Add("a/x", 1);
+  poison.Add("b/y", 1);
+  poison.Exchange("a", "b");
+  EXPECT_TRUE(poison.Covers("b/x"));
+  EXPECT_TRUE(poison.Covers("a/y"));
+  EXPECT_FALSE(poison.Covers("a/x"));
+  poison.Move("a", "c/d");
+  EXPECT_TRUE(poison.Covers("c/d/y"));
+  EXPECT_FALSE(poison.LiesBelow("a"));
+}
+
+TEST(Poison, IsBounded) {
+  Poison poison;
+  for (int i = 0; i < 300 && !poison.overfull(); ++i) {
+    poison.Add(std::to_string(i) + std::string(wire::kMaxPathBytes, 'x'), 1);
+  }
+  EXPECT_TRUE(poison.overfull());
+  poison.Settle(1);
+  EXPECT_FALSE(poison.overfull());
+}
+
+TEST(Marker, ComesBackAndNothingElseDoes) {
+  const Marker marker{"job = x", "id", "host:/srv"};
+  const std::string text = FormatMarker(marker);
+  EXPECT_EQ(ParseMarker(text), marker);
+  for (std::size_t cut = 0; cut < text.size(); ++cut)
+    EXPECT_FALSE(ParseMarker(text.substr(0, cut)).has_value());
+  EXPECT_FALSE(ParseMarker(text + "x").has_value());
+}
+
+TEST(ContentHasher, FollowsTheGrammarWhateverThePieces) {
+  const std::string data = "0123456789";
+  // Two runs, composed by hand: bytes, offset, length; then the size.
+  std::string stream = data + std::string("\4\0\0\0\0\0\0\0", 8) + std::string("\12\0\0\0\0\0\0\0", 8);
+  stream += data + std::string("\0\1\0\0\0\0\0\0", 8) + std::string("\12\0\0\0\0\0\0\0", 8);
+  stream += std::string("\0\2\0\0\0\0\0\0", 8);
+  const XXH128_hash_t expected = XXH3_128bits(stream.data(), stream.size());
+  for (std::size_t cut = 0; cut <= data.size(); ++cut) {
+    ContentHasher hasher;
+    hasher.Add(4, std::string_view(data).substr(0, cut));
+    hasher.Add(4 + cut, std::string_view(data).substr(cut));
+    hasher.Add(256, data);
+    EXPECT_EQ(hasher.Finish(512), (model::ContentHash{expected.low64, expected.high64}));
+  }
+}
+
+}  // namespace
+}  // namespace fanmirror::apply
