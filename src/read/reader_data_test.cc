@@ -60,6 +60,7 @@ TEST_P(ReaderData, FilesOfAllSizes) {
 
 TEST_P(ReaderData, FilesOfAllSizesFromTheDisk) {
   for (const std::size_t size : kSizes) Write(absl::StrCat(size), Pattern(size, size));
+  Sync();
   for (const std::size_t size : kSizes) {
     Evict(absl::StrCat(size));
     reader()->Submit({.id = Id(absl::StrCat(size)), .content = true});

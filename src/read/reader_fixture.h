@@ -125,6 +125,10 @@ class SourceTest {
   }
   void Write(std::string_view name, std::string_view bytes) const { WriteAt(Create(name).get(), 0, bytes); }
 
+  // All that was written, at once: evicting many files is quick then.
+  void Sync() const {
+    ASSERT_EQ(::syncfs(os::UniqueFd(::open(path_.c_str(), O_RDONLY | O_CLOEXEC)).get()), 0);
+  }
   // Out of the page cache, so that a read has to wait for the disk.
   void Evict(std::string_view name) const {
     const os::UniqueFd fd(::open(At(name).c_str(), O_RDONLY | O_CLOEXEC));

@@ -1,4 +1,5 @@
 #include <dirent.h>
+#include <signal.h>
 
 #include <algorithm>
 #include <fstream>
@@ -42,6 +43,7 @@ TEST_P(ReaderOrder, PartsComeInTheOrderOfSubmission) {
   for (unsigned i = 0; i < kFiles; ++i) {
     WriteNumbered(i, Pattern(i, i % 50 == 7 ? 5 * kPieceBytes + i : random() % 9000));
   }
+  Sync();
   // Cold and warm ones in turns: those behind are often read before those in front.
   for (unsigned i = 0; i < kFiles; ++i) {
     if (random() % 2 == 0) Evict(absl::StrCat(i));
@@ -66,8 +68,9 @@ TEST_P(ReaderOrder, MemoryAndDescriptorsAreBounded) {
   constexpr std::size_t kBytes = 5 << 19;
   for (unsigned i = 0; i < kFiles; ++i) {
     WriteNumbered(i, std::string(kBytes, static_cast<char>('0' + i)));
-    Evict(absl::StrCat(i));
   }
+  Sync();
+  for (unsigned i = 0; i < kFiles; ++i) Evict(absl::StrCat(i));
   const std::size_t resident = ResidentBytes();
   const std::size_t descriptors = OpenDescriptors();
   unsigned submitted = 0;
@@ -94,7 +97,7 @@ TEST_P(ReaderOrder, MemoryAndDescriptorsAreBounded) {
 
 TEST_P(ReaderOrder, MayBeDestroyedAtAnyMoment) {
   for (unsigned i = 0; i < 40; ++i) {
-    WriteNumbered(i, std::string(2 << 20, 'x'));
+    WriteNumbered(i, std::string(1 << 20, 'x'));
     Evict(absl::StrCat(i));
     reader()->Submit({.id = Id(absl::StrCat(i)), .content = true, .check_content = i % 3 == 0});
   }
@@ -102,6 +105,27 @@ TEST_P(ReaderOrder, MayBeDestroyedAtAnyMoment) {
   const std::size_t descriptors = OpenDescriptors();
   CloseReader();
   EXPECT_LT(OpenDescriptors(), descriptors);
+}
+
+// To wait for the holder of a lease could take 45 seconds.
+TEST_P(ReaderOrder, ALeaseHoldsUpNobody) {
+  Write("leased", "content");
+  Write("other", "content");
+  struct sigaction ignore {};
+  struct sigaction before {};
+  ignore.sa_handler = SIG_IGN;
+  ASSERT_EQ(::sigaction(SIGIO, &ignore, &before), 0);
+  os::UniqueFd holder = Create("leased");
+  ASSERT_EQ(::fcntl(holder.get(), F_SETLEASE, F_WRLCK), 0) << std::strerror(errno);
+  reader()->Submit({.id = Id("leased"), .content = true});
+  reader()->Submit({.id = Id("other"), .content = true});
+  const Result leased = TakeResult(reader());
+  EXPECT_EQ(model::ErrnoOf(leased.failure), EAGAIN) << leased.failure;
+  EXPECT_EQ(model::ReactionOf(leased.failure), model::Reaction::kRetry);
+  EXPECT_EQ(TakeResult(reader()).data, "content");
+  holder.reset();
+  EXPECT_EQ(ReadContent("leased").data, "content");
+  ::sigaction(SIGIO, &before, nullptr);
 }
 
 TEST_P(ReaderOrder, EqualContentIsNotGiven) {
@@ -140,6 +164,7 @@ TEST_P(ReaderOrder, ComparesSeveralFromTheDisk) {
     WriteNumbered(i, Pattern(i, i % 7 * 100'000));
     hashes.push_back(ReadContent(absl::StrCat(i)).end->hash);
   }
+  Sync();
   for (unsigned i = 0; i < kFiles; ++i) Evict(absl::StrCat(i));
   unsigned submitted = 0;
   for (unsigned i = 0; i < kFiles; ++i) {
