@@ -209,6 +209,20 @@ TEST_P(WatcherTest, DrainIsCompleteUnderAConstantStream) {
   EXPECT_EQ(watcher_->counters().overflows, 0U);
 }
 
+TEST_P(WatcherTest, DrainTakesWhatManyReadsHold) {
+  constexpr int kFiles = 5000;  // of long names: more than 1 MB of events
+  second_ = [this](Watcher&) {
+    InAnotherProcess([&] {
+      const std::string prefix = source_ + "/dir/" + std::string(200, 'n');
+      bool well = true;
+      for (int i = 0; well && i < kFiles; ++i) well = WriteFile(absl::StrCat(prefix, i), "x");
+      return well && mkdir((source_ + "/last").c_str(), 0755) == 0;
+    });
+  };
+  StartWatching();
+  EXPECT_THAT(Told(), Contains(Name(source_ + "/last")));
+}
+
 TEST_P(WatcherTest, ManyMayDrainAtOnce) {
   StartWatching();
   std::vector<std::thread> threads;
