@@ -55,8 +55,8 @@ struct SshOptions {
 // them on the other host. An unknown or changed host key and a refused key say the line to run.
 absl::StatusOr<std::unique_ptr<Link>> ConnectSsh(const SshOptions& options, StderrSink stderr_sink, int wakeup_fd = -1);
 
-// Starts a child process in a session of its own, with pipes to its stdin, stdout and stderr and no other descriptor
-// of ours. It is not tied to the life of the calling thread: the end of its stdin tells it that we are gone. The
+// Starts a child process in a session of its own, with sockets as its stdin and stdout, a pipe as its stderr and no
+// other descriptor of ours. It is not tied to the life of the calling thread: the end of its stdin tells it that we are gone. The
 // destructor closes that, ends what is still there after kChildGrace (blocking for that long), and reaps it.
 // `pid_out`, if given, is its process id.
 absl::StatusOr<std::unique_ptr<Link>> StartLocal(const std::vector<std::string>& argv, StderrSink stderr_sink,

@@ -17,6 +17,9 @@ using model::Reaction;
 constexpr const char* kCiphers =
     "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-ctr,aes192-ctr,aes128-ctr";
 
+// Whoever bounds libssh's calls from outside is to be first, for it knows what to say.
+constexpr absl::Duration kTimeoutSlack = absl::Seconds(5);
+
 // The shell takes host and user as parts of a proxy command: what it would interpret is refused, as ssh(1) does.
 bool IsSafeWord(std::string_view word) {
   return !word.empty() && word.front() != '-' && std::all_of(word.begin(), word.end(), [](char c) {
@@ -74,7 +77,7 @@ absl::Status SetAfterConfig(ssh_session session, const SshOptions& options) {
     set.Set(SSH_OPTIONS_KNOWNHOSTS, "known_hosts", absl::StrReplaceAll(options.known_hosts, {{"%", "%%"}}));
   }
   set.SetNumber(SSH_OPTIONS_TIMEOUT, "timeout",
-                std::max<long>(1, static_cast<long>(absl::ToInt64Seconds(options.connect_timeout))));
+                static_cast<long>(absl::ToInt64Seconds(options.connect_timeout + kTimeoutSlack)));
   // With "no" in the configuration, libssh calls every host key known.
   set.SetInt(SSH_OPTIONS_STRICTHOSTKEYCHECK, "StrictHostKeyChecking", 1);
   // At 54 MB/s it would be the slowest stage; the frames are compressed already.
