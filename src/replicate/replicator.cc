@@ -5,8 +5,6 @@
 #include <fstream>
 #include <utility>
 
-#include "absl/random/random.h"
-#include "absl/strings/str_format.h"
 #include "model/failure.h"
 #include "os/clock.h"
 #include "replicate/replicator_impl.h"
@@ -28,18 +26,12 @@ std::string BootId() {
   return id;
 }
 
-std::string NewInstance() {
-  absl::BitGen random;
-  return absl::StrFormat("%016x%016x", absl::Uniform<std::uint64_t>(random), absl::Uniform<std::uint64_t>(random));
-}
-
 // The catalogue must be of this very source: a swapped or another filesystem would look like deletes.
 absl::Status CheckSource(const Options& options, Catalogue* catalogue) {
   Catalogue::Header header = catalogue->header();
   if (header.root.empty()) {
     header.root = options.tree->root();
     header.filesystem = options.filesystem;
-    header.instance = NewInstance();
     return catalogue->SetHeader(header);
   }
   if (header.root == options.tree->root() && header.filesystem == options.filesystem) return absl::OkStatus();
@@ -73,11 +65,11 @@ std::string_view StateName(State state) {
 }
 
 absl::StatusOr<std::unique_ptr<Replicator>> Replicator::Open(Options options) {
-  auto pending = PendingSet::Open(options.state_dir, BootId(),
+  auto pending = PendingSet::Open(options.state_dir + "/pending", BootId(),
                                   {.settle_ns = absl::ToInt64Nanoseconds(options.settle),
                                    .max_delay_ns = absl::ToInt64Nanoseconds(options.max_delay)});
   if (!pending.ok()) return pending.status();
-  auto catalogue = Catalogue::Open(options.state_dir);
+  auto catalogue = Catalogue::Open(options.state_dir + "/catalogue");
   if (!catalogue.ok()) return catalogue.status();
   if (absl::Status status = CheckSource(options, catalogue->get()); !status.ok()) return status;
   return std::make_unique<ReplicatorImpl>(std::move(options), *std::move(pending), *std::move(catalogue));
