@@ -13,6 +13,9 @@ if(FANMIRROR_SANITIZE)
   target_link_options(fanmirror_options INTERFACE -fsanitize=${FANMIRROR_SANITIZE})
 endif()
 
+# Every test program of the stages, without the program itself.
+add_custom_target(unit_tests)
+
 # fanmirror_stage(NAME DEPENDS stage... LIBRARIES target...)
 # One folder = one static library = one namespace. Files named *_test.cc become its test program NAME_test.
 # A stage links only what is named here, so a wrong dependency does not link.
@@ -35,6 +38,7 @@ function(fanmirror_stage name)
     set(test_dependencies ${STAGE_TEST_DEPENDS})
     list(TRANSFORM test_dependencies PREPEND fanmirror_)
     add_executable(${name}_test ${tests})
+    add_dependencies(unit_tests ${name}_test)
     target_link_libraries(${name}_test PRIVATE fanmirror_${name} ${test_dependencies} GTest::gmock GTest::gtest_main)
     add_test(NAME ${name} COMMAND ${name}_test)
     set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 300)
