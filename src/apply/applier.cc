@@ -85,21 +85,23 @@ absl::Status Applier::LocateBoth(const model::Op& op, Root::Place* from, Root::P
 }
 
 absl::Status Applier::Make(const wire::ReceivedOp& op) {
+  const bool directory = op.metadata.type == NodeType::kDirectory;
   const std::string name = staging_->NextName();
-  absl::Status status = MakeStaged(op, name);
-  if (status.ok()) status = PlaceStaged(op, name);
-  if (!status.ok()) {
-    unlinkat(staging_->fd(), name.c_str(), op.metadata.type == NodeType::kDirectory ? AT_REMOVEDIR : 0);
-  }
+  if (absl::Status status = CreateStaged(op, name); !status.ok()) return status;
+  const absl::Status dressed = DressStaged(op, name);
+  // A directory appears also without an attribute that the target cannot hold: all below it must not suffer
+  // for that.
+  const bool appears =
+      dressed.ok() || (directory && model::ReactionOf(dressed) == model::Reaction::kSkipAndReport);
+  const absl::Status placed = appears ? PlaceStaged(op, name) : dressed;
+  if (placed.ok()) return dressed;
+  unlinkat(staging_->fd(), name.c_str(), directory ? AT_REMOVEDIR : 0);
   // The directory was there already: it becomes like the new one.
-  if (op.metadata.type == NodeType::kDirectory && model::ErrnoOf(status) == EEXIST) {
-    absl::Status adopted = SetMetadata(op);
-    return adopted;
-  }
-  return status;
+  if (directory && model::ErrnoOf(placed) == EEXIST) return SetMetadata(op);
+  return placed;
 }
 
-absl::Status Applier::MakeStaged(const wire::ReceivedOp& op, const std::string& name) {
+absl::Status Applier::CreateStaged(const wire::ReceivedOp& op, const std::string& name) {
   const model::Metadata& metadata = op.metadata;
   const mode_t mode = metadata.mode & 0777;
   int made = 0;
@@ -111,10 +113,13 @@ absl::Status Applier::MakeStaged(const wire::ReceivedOp& op, const std::string& 
     made = mknodat(staging_->fd(), name.c_str(), FormatBits(metadata.type) | mode,
                    makedev(metadata.device_major, metadata.device_minor));
   }
-  if (made != 0) return StepFailure(Step::kCreate, op.op.path, errno);
+  return made == 0 ? absl::OkStatus() : StepFailure(Step::kCreate, op.op.path, errno);
+}
+
+absl::Status Applier::DressStaged(const wire::ReceivedOp& op, const std::string& name) {
   const os::UniqueFd fd(openat(staging_->fd(), name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
-  if (!fd) return StepFailure(Step::kCreate, op.op.path, errno);
-  return DressFresh(fd.get(), op.op.path, metadata, op.xattrs);
+  if (!fd) return StepFailure(Step::kInspect, op.op.path, errno);
+  return DressFresh(fd.get(), op.op.path, op.metadata, op.xattrs);
 }
 
 absl::Status Applier::PlaceStaged(const wire::ReceivedOp& op, const std::string& name) {

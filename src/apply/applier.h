@@ -20,7 +20,8 @@ class Applier {
 
  private:
   absl::Status Make(const wire::ReceivedOp& op);
-  absl::Status MakeStaged(const wire::ReceivedOp& op, const std::string& name);
+  absl::Status CreateStaged(const wire::ReceivedOp& op, const std::string& name);
+  absl::Status DressStaged(const wire::ReceivedOp& op, const std::string& name);
   absl::Status PlaceStaged(const wire::ReceivedOp& op, const std::string& name);
   absl::Status Link(const model::Op& op);
   absl::Status LinkOver(const model::Op& op, const Root::Place& from, const Root::Place& to);

@@ -29,8 +29,8 @@ enum class Step {
 // relative to the root. `cure`, if given, takes the place of the table's.
 absl::Status StepFailure(Step step, std::string_view path, int errno_value, std::string_view cure = "");
 
-// The failure of a look-up says that nothing can be there: no such name, or no directory on the way to it (a symlink is
-// none). As against: it cannot be told.
+// The failure of a look-up says that nothing can be there: no such name, or no directory on the way to it (a
+// symlink is none). As against: it cannot be told.
 bool MeansAbsent(const absl::Status& status);
 
 // A place that is not as the source believes it to be.

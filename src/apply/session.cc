@@ -55,7 +55,7 @@ Session::Session(ReceiverOptions options)
 
 absl::Status Session::Run() {
   // Fails where the input is no pipe, or above the limit of an unprivileged user: it stays as large as it is.
-  static_cast<void>(fcntl(options_.input_fd, F_SETPIPE_SZ, kReadBytes));
+  static_cast<void>(fcntl(options_.input_fd, F_SETPIPE_SZ, static_cast<int>(kReadBytes)));
   if (absl::Status status = output_.Write(wire::kBanner); !status.ok()) return status;
   while (!input_ended_) {
     if (absl::Status status = ReadSome(); !status.ok()) return status;
@@ -263,8 +263,11 @@ void Session::Record(const model::Op& op, const absl::Status& status) {
   if (status.ok()) return;
   const Reaction reaction = model::ReactionOf(status);
   failures_.push_back({conversation_.ops() - 1, reaction, std::string(status.message())});
-  // Metadata that could not be set leaves the names as they were believed to be.
-  if (op.kind == model::Op::Kind::kSetMetadata && reaction != Reaction::kLookAgain) return;
+  // Metadata that could not be set leaves the names as they were believed to be; and what is put into a
+  // directory that could not be made fails by itself.
+  const bool of_metadata = op.kind == model::Op::Kind::kSetMetadata ||
+                           (op.kind == model::Op::Kind::kMake && op.type == model::NodeType::kDirectory);
+  if (of_metadata && reaction != Reaction::kLookAgain) return;
   poison_.Add(op.path, conversation_.batch());
   if (op.kind == model::Op::Kind::kRename || op.kind == model::Op::Kind::kExchange) {
     poison_.Add(op.from, conversation_.batch());
