@@ -118,7 +118,6 @@ absl::StatusOr<Place> Tree::Locate(const FileId& id) const {
   for (int attempt = 0; attempt < kLocateAttempts; ++attempt) {
     std::string path;
     const int error = PathOf((*fd)->get(), &path);
-    if (error == ENAMETOOLONG && is_directory) return LocateByListing(id, *std::move(*fd));
     if (error == ENAMETOOLONG) break;
     if (error != 0) return LocateFailure("readlink", id, error);
     if (path == "/" || path.empty() || path[0] != '/') {

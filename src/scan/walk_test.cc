@@ -407,19 +407,30 @@ TEST_P(ShutdownWalkTest, NothingUnreadableIsListed) {
   EXPECT_FALSE(step.unreadable[0].second.ok());
 }
 
+class CorruptionWalkTest : public WalkTest {};
+INSTANTIATE_TEST_SUITE_P(On, CorruptionWalkTest, ::testing::Values("ext4"));
+
 // An entry that cannot be looked at is there nevertheless: its directory must not count as listed without it.
-TEST_P(ShutdownWalkTest, ADirectoryWithAnEntryThatFailsIsNotListed) {
-  for (int i = 0; i < 10; ++i) WriteFile(absl::StrCat("file", i));
-  Walk walk(tree_.get(), &selection_, tree_->root(), "");
-  ASSERT_EQ(walk.Next(1).found.size(), 1u);  // the other names are in the buffer by now
-  std::uint32_t without_log = 2;
-  ASSERT_EQ(::ioctl(tree_->root_fd(), _IOR('X', 125, std::uint32_t), &without_log), 0);
-  const Walk::Step step = walk.Next(1000);
-  EXPECT_TRUE(step.done);
-  EXPECT_THAT(step.found, IsEmpty());
-  EXPECT_THAT(step.listed, IsEmpty());
-  ASSERT_FALSE(step.unreadable.empty());
-  EXPECT_EQ(step.unreadable[0].first, "");
+TEST_P(CorruptionWalkTest, ADirectoryWithAnEntryThatFailsIsNotListed) {
+  MakeDirectory("dir");
+  MakeDirectory("dir/below");
+  for (int i = 0; i < 10; ++i) WriteFile(absl::StrCat("dir/file", i));
+  const timespec times[2] = {{0, UTIME_OMIT}, {0x5A17C3E9, 0}};
+  ASSERT_EQ(::utimensat(AT_FDCWD, At("dir/file5").c_str(), times, 0), 0);
+  tree_.reset();
+  ASSERT_TRUE(filesystem_->Unmount().ok());
+  const absl::Status corrupted = filesystem_->Corrupt("\xE9\xC3\x17\x5A");
+  ASSERT_TRUE(corrupted.ok()) << corrupted;
+  ASSERT_TRUE(filesystem_->Mount().ok());
+  OpenTree();
+  for (const std::size_t max : {1, 1000}) {
+    const Walked walked = WalkAll(max);
+    EXPECT_EQ(walked.found.size(), 11u);
+    EXPECT_THAT(walked.listed, UnorderedElementsAre("", "dir/below"));
+    ASSERT_EQ(walked.unreadable.size(), 1u);
+    EXPECT_EQ(walked.unreadable[0].first, "dir");
+    EXPECT_THAT(std::string(walked.unreadable[0].second.message()), ::testing::HasSubstr("file5"));
+  }
 }
 
 class SubvolumeWalkTest : public WalkTest {};

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <string_view>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -102,6 +103,26 @@ absl::Status ScopedFilesystem::Mount(const std::string& options) {
 }
 
 absl::Status ScopedFilesystem::Unmount() { return RunCommand({"umount", path_}); }
+
+absl::Status ScopedFilesystem::Corrupt(const std::string& bytes) {
+  const UniqueFd image(::open(image_.c_str(), O_RDWR | O_CLOEXEC));
+  if (!image) return ErrnoStatus("open " + image_);
+  std::vector<char> block(1 << 20);
+  int spoiled = 0;
+  for (off_t at = ::lseek(image.get(), 0, SEEK_DATA); at >= 0;) {
+    const ssize_t got = ::pread(image.get(), block.data(), block.size(), at);
+    if (got <= 0) break;
+    const std::string_view text(block.data(), static_cast<std::size_t>(got));
+    for (std::size_t found = text.find(bytes); found != text.npos; found = text.find(bytes, found + 1)) {
+      const char other = static_cast<char>(~bytes[0]);
+      if (::pwrite(image.get(), &other, 1, at + static_cast<off_t>(found)) != 1)
+        return ErrnoStatus("pwrite " + image_);
+      ++spoiled;
+    }
+    at = ::lseek(image.get(), at + got, SEEK_DATA);
+  }
+  return spoiled > 0 ? absl::OkStatus() : absl::NotFoundError("nothing to corrupt in " + image_);
+}
 
 std::vector<std::string> AllFilesystems() { return {"ext4", "xfs", "btrfs", "tmpfs"}; }
 

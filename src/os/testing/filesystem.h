@@ -53,6 +53,9 @@ class ScopedFilesystem {
   absl::Status Unmount();
   absl::Status Mount(const std::string& options = "");
 
+  // Spoils every occurrence of `bytes` in the image, which is unmounted now. An error when there is none.
+  absl::Status Corrupt(const std::string& bytes);
+
  private:
   ScopedFilesystem() = default;
   std::unique_ptr<ScopedDirectory> home_;
