@@ -126,7 +126,7 @@ int RunCheck(const std::string& file) {
     findings.Problem(std::string(config.status().message()));
     return kUsage;
   }
-  findings.Ok(absl::StrCat("configuration ", model::QuotePath(file), ": ", config->jobs.size(), " jobs"));
+  findings.Ok(absl::StrCat("configuration ", model::QuotePath(file)));
   for (const config::Job& job : config->jobs) {
     CheckSource(job, &findings);
     for (const config::Target& target : job.targets) {

@@ -6,11 +6,13 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "cli/commands.h"
 #include "cli/exit.h"
 #include "config/config.h"
 #include "daemon/log.h"
 #include "daemon/stop_signal.h"
+#include "model/failure.h"
 #include "watch/mount.h"
 
 namespace fanmirror::cli {
@@ -29,6 +31,10 @@ absl::Status CheckSources(const config::Config& config, const std::string& file)
   return absl::OkStatus();
 }
 
+std::string JobNames(const daemon::Jobs& jobs) {
+  return absl::StrJoin(jobs, ", ", [](std::string* out, const auto& job) { out->append(job->config.name); });
+}
+
 int RunDaemon(const std::string& file) {
   if (const auto refused = RefuseUnlessRoot("daemon")) return *refused;
   if (const absl::Status host = watch::CheckHost(); !host.ok()) return Fail(kUsage, host);
@@ -41,8 +47,8 @@ int RunDaemon(const std::string& file) {
   auto running = daemon::Daemon::Start(*std::move(config), log.sink());
   if (!running.ok()) return Fail(kFailed, running.status());
   (*running)->service().Ready();
-  log.Write(Severity::kInfo, absl::StrCat("fanmirror " FANMIRROR_VERSION " runs ", (*running)->jobs().size(),
-                                          " jobs of ", file));
+  log.Write(Severity::kInfo, absl::StrCat("fanmirror " FANMIRROR_VERSION " runs the jobs of ", model::QuotePath(file),
+                                          ": ", JobNames((*running)->jobs())));
 
   pollfd wait{stop.fd(), POLLIN, 0};
   while (::poll(&wait, 1, -1) <= 0) {

@@ -30,7 +30,10 @@ MirrorRun::MirrorRun(config::Config config, bool once) : config_(std::move(confi
   if (TerminalLine::Possible()) terminal_ = std::make_unique<TerminalLine>();
 }
 
-MirrorRun::~MirrorRun() { JoinThreads(); }
+MirrorRun::~MirrorRun() {
+  JoinThreads();
+  daemon_.reset();  // its threads log to what is below
+}
 
 int MirrorRun::Run() {
   started_ = absl::Now();
@@ -38,12 +41,14 @@ int MirrorRun::Run() {
   auto daemon = daemon::Daemon::Start(config_, [this](Severity severity, std::string_view line) { Log(severity, line); });
   if (!daemon.ok()) return Fail(kFailed, daemon.status());
   daemon_ = *std::move(daemon);
+  starting_ = false;
   if (const auto why = daemon::WhyStopped(job(), target())) {
     if (terminal_ != nullptr) terminal_->Clear();
     return Fail(kFailed, *why);
   }
   Log(Severity::kInfo, absl::StrCat("mirroring ", model::QuotePath(config_.jobs.front().source), " to ",
-                                    model::QuotePath(PlaceOf(config_.jobs.front().targets.front()))));
+                                    model::QuotePath(PlaceOf(config_.jobs.front().targets.front())),
+                                    "; fanmirror status --socket ", config_.control_socket));
   waiter_ = std::thread([this] { WaitForInitialSync(); });
   if (terminal_ != nullptr) counter_ = std::thread([this] { CountSource(); });
 
@@ -168,6 +173,7 @@ std::string MirrorRun::LineFor(const Progress& progress) {
 }
 
 void MirrorRun::Log(Severity severity, std::string_view line) {
+  if (starting_ && severity == Severity::kError) return;  // what Run says itself
   if (once_ && severity == Severity::kWarning) {
     std::lock_guard lock(mutex_);
     std::string failure(line);

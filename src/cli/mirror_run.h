@@ -66,6 +66,7 @@ class MirrorRun {
   replicate::Progress moved_;            // when something moved last
   absl::Time moved_at_;
 
+  std::atomic<bool> starting_{true};
   std::atomic<bool> ending_{false};
   std::mutex mutex_;
   std::optional<absl::Status> initial_sync_;        // guarded by mutex_; its outcome

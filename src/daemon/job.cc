@@ -37,32 +37,31 @@ std::optional<std::string> WhyStopped(const Job& job, const Target& target) {
 }
 
 std::optional<std::string> WhySourceLost(const Job& job) {
-  const std::string quoted = model::QuotePath(job.config.source);
+  const std::string source = absl::StrCat("source ", model::QuotePath(job.config.source));
+  const std::string unmounted = absl::StrCat("the filesystem of ", source, " (", job.mount.type, " on ", job.mount.source,
+                                             ") was unmounted, or another one was mounted over it; mount it again and "
+                                             "restart");
   // The descriptor lives for this check only: one that stays would keep a person's umount from succeeding.
   const os::UniqueFd now(::open(job.config.source.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!now) {
-    return absl::StrCat("source ", quoted, " cannot be opened any more: ", std::strerror(errno),
-                        "; put it back and restart");
+    const int error = errno;
+    const auto mounted = watch::IsStillMounted(job.mount);
+    if (mounted.ok() && !*mounted) return unmounted;
+    return absl::StrCat(source, " cannot be opened any more: ", std::strerror(error), "; put it back and restart");
   }
   struct stat status {}, at_start {};
   if (::fstat(now.get(), &status) != 0 || ::fstat(job.tree->root_fd(), &at_start) != 0) {
-    return absl::StrCat("source ", quoted, " cannot be looked at: ", std::strerror(errno), "; restart when it can");
+    return absl::StrCat(source, " cannot be looked at: ", std::strerror(errno), "; restart when it can");
   }
-  if (status.st_dev != at_start.st_dev) {
-    return absl::StrCat("the filesystem of source ", quoted, " (", job.mount.type, " on ", job.mount.source,
-                        ") was unmounted, or another one was mounted over it; mount it again and restart");
-  }
+  if (status.st_dev != at_start.st_dev) return unmounted;
   model::FileId id;
   if (const int error = os::IdAt(now.get(), "", &id); error != 0) {
-    return absl::StrCat("source ", quoted, " cannot be identified: ", std::strerror(error), "; restart when it can");
+    return absl::StrCat(source, " cannot be identified: ", std::strerror(error), "; restart when it can");
   }
   if (id != job.tree->root()) {
-    return absl::StrCat("source ", quoted, " is another directory than at the start; put it back, or restart");
+    return absl::StrCat(source, " is another directory than at the start; put it back, or restart");
   }
-  if (!job.watcher->MarkAlive()) {
-    return absl::StrCat("the filesystem of source ", quoted,
-                        " was unmounted: the kernel dropped our mark; mount it again and restart");
-  }
+  if (!job.watcher->MarkAlive()) return unmounted;
   return std::nullopt;
 }
 

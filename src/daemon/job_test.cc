@@ -44,7 +44,8 @@ class WhySourceLostTest : public ::testing::TestWithParam<std::string> {
 
 TEST_P(WhySourceLostTest, IsSaidWhenTheFilesystemIsUnmounted) {
   ASSERT_TRUE(filesystem_->Unmount().ok());
-  EXPECT_THAT(Why(), HasSubstr("cannot be opened any more"));  // the directory below the mount point is empty
+  // The directory below the mount point may hold nothing, or something of the same name.
+  EXPECT_THAT(Why(), HasSubstr("was unmounted, or another one was mounted over it; mount it again and restart"));
   ASSERT_EQ(::mkdir(job_.config.source.c_str(), 0755), 0);
   EXPECT_THAT(Why(), HasSubstr("was unmounted, or another one was mounted over it; mount it again and restart"));
   ASSERT_EQ(::rmdir(job_.config.source.c_str()), 0);
@@ -61,6 +62,11 @@ TEST_P(WhySourceLostTest, IsSaidWhenTheDirectoryIsReplaced) {
   ASSERT_EQ(::rename(job_.config.source.c_str(), (filesystem_->path() + "/old").c_str()), 0);
   ASSERT_EQ(::mkdir(job_.config.source.c_str(), 0755), 0);
   EXPECT_THAT(Why(), HasSubstr("is another directory than at the start"));
+}
+
+TEST_P(WhySourceLostTest, IsSaidWhenTheDirectoryIsRemoved) {
+  ASSERT_EQ(::rmdir(job_.config.source.c_str()), 0);
+  EXPECT_THAT(Why(), HasSubstr("cannot be opened any more: No such file or directory"));
 }
 
 TEST_P(WhySourceLostTest, IsNotSaidForChangesInTheSource) {
