@@ -7,10 +7,13 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <functional>
 #include <random>
 #include <set>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -21,28 +24,33 @@
 namespace fanmirror::catalogue {
 namespace {
 
-constexpr int kKills = 8;
+constexpr int kKills = 20;
 constexpr std::uint64_t kNodes = 40;  // that each batch changes
 
-// Runs `work`, which tells each step that is done, in a process of its own, and kills it some way into the
-// step after `steps`. Returns the number of the last step that it told.
-std::uint64_t KillAfter(std::uint_fast32_t steps, std::uint_fast32_t spins,
+// Runs `work`, which tells each step that is done, in a process of its own, and kills it after `steps` steps
+// (at least 2) and `per_mille` of the time of another. Returns the number of the last step that it told.
+std::uint64_t KillAfter(std::uint_fast32_t steps, std::uint_fast32_t per_mille,
                         const std::function<void(const std::function<void(std::uint64_t)>&)>& work) {
   std::array<int, 2> pipe_ends{};
   if (pipe(pipe_ends.data()) != 0) abort();
   const pid_t child = fork();
   if (child == 0) {
+    close(pipe_ends[0]);  // so that it ends with its parent
     work([&](std::uint64_t step) {
       if (write(pipe_ends[1], &step, sizeof step) != sizeof step) _exit(1);
     });
     _exit(0);
   }
   close(pipe_ends[1]);
+  using Clock = std::chrono::steady_clock;
   std::uint64_t last = 0;
+  Clock::time_point told[2] = {};
   for (std::uint_fast32_t i = 0; i < steps; ++i) {
     if (read(pipe_ends[0], &last, sizeof last) != sizeof last) break;
+    told[0] = std::exchange(told[1], Clock::now());
   }
-  for (volatile std::uint_fast32_t i = 0; i < spins;) i = i + 1;
+  std::this_thread::sleep_for((told[1] - told[0]) / 1000 *
+                              per_mille);  // not to wait for anything: where it dies
   kill(child, SIGKILL);
   for (std::uint64_t step = 0; read(pipe_ends[0], &step, sizeof step) == sizeof step;) last = step;
   close(pipe_ends[0]);
@@ -75,7 +83,7 @@ TEST(KilledProcess, LeavesACatalogueOfWholeBatches) {
   std::mt19937 random(1);
   std::uint64_t before = 0;
   for (int round = 0; round < kKills; ++round) {
-    const std::uint64_t told = KillAfter(1 + random() % 20, random() % 3'000'000, [&](const auto& tell) {
+    const std::uint64_t told = KillAfter(2 + random() % 8, random() % 1000, [&](const auto& tell) {
       auto catalogue = Catalogue::Open(scratch.path());
       if (!catalogue.ok()) return;
       for (std::uint64_t batch = (*catalogue)->header().batch + 1;; ++batch) {
@@ -127,7 +135,7 @@ TEST(KilledProcess, LeavesAPendingSetOfWholeBatches) {
   std::mt19937 random(2);
   std::uint64_t before = 0;
   for (int round = 0; round < kKills; ++round) {
-    const std::uint64_t told = KillAfter(1 + random() % 200, random() % 3'000'000, [&](const auto& tell) {
+    const std::uint64_t told = KillAfter(2 + random() % 60, random() % 1000, [&](const auto& tell) {
       auto set = PendingSet::Open(scratch.path(), "boot", {});
       if (set.ok()) NoteTakeSettle(set->get(), tell);
     });
@@ -147,6 +155,9 @@ TEST(KilledProcess, LeavesAPendingSetOfWholeBatches) {
     for (const PendingSet::Entry& entry : *taken) sequences.insert(entry.first_sequence);
     ASSERT_EQ(sequences.size(), size);
     ASSERT_EQ((*set)->OldestSequence(), *sequences.begin());
+    ASSERT_STATUS_OK((*set)->Settle(*taken, {}));
+    ASSERT_EQ((*set)->Size(), 0u);
+    ASSERT_EQ((*set)->OldestSequence(), std::nullopt);
   }
 }
 

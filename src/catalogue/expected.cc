@@ -36,7 +36,7 @@ void Expected::PointName(std::uint64_t batch, const model::Name& name, const mod
 void Expected::MoveName(std::uint64_t batch, const model::Name& from, const model::Name& to) {
   if (from == to) return;
   const std::optional<model::FileId> id = Child(from);
-  if (id != Child(to)) DetachName(batch, to);
+  DetachName(batch, to);
   if (id) PointName(batch, to, *id);  // before `from` goes: the node must not be nameless in between
   DetachName(batch, from);
 }

@@ -25,7 +25,8 @@ std::optional<std::string> PlaceRow(std::string_view place, bool present) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<PendingStore>> PendingStore::Open(const std::string& dir, PendingSet::Timing timing) {
+absl::StatusOr<std::unique_ptr<PendingStore>> PendingStore::Open(const std::string& dir,
+                                                                 PendingSet::Timing timing) {
   auto env = Environment::Open(dir, "pending set", kCure, kTables, Environment::Durability::kNoSync);
   if (!env.ok()) return env.status();
   auto store = std::make_unique<PendingStore>();

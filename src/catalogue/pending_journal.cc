@@ -1,3 +1,4 @@
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,7 +29,7 @@ absl::Status Erase(const Transaction& txn, MDB_dbi journal, std::uint64_t first,
 }  // namespace
 
 absl::Status PendingSet::RecordIntent(std::uint64_t batch, absl::Span<const Touched> touched) {
-  const absl::MutexLock lock(&store_->mutex);
+  const std::lock_guard lock(store_->mutex);
   auto edit = PendingEdit::Begin(store_.get());
   if (!edit.ok()) return edit.status();
   const Transaction& txn = edit->transaction();
@@ -50,7 +51,7 @@ absl::Status PendingSet::RecordIntent(std::uint64_t batch, absl::Span<const Touc
 
 absl::StatusOr<std::optional<std::vector<PendingSet::Touched>>> PendingSet::Intents(
     std::uint64_t first, std::uint64_t last) const {
-  const absl::MutexLock lock(&store_->mutex);
+  const std::lock_guard lock(store_->mutex);
   std::vector<Touched> touched;
   if (first > last) return touched;
   const auto txn = Transaction::Read(*store_->env);
@@ -75,7 +76,7 @@ absl::StatusOr<std::optional<std::vector<PendingSet::Touched>>> PendingSet::Inte
 }
 
 absl::Status PendingSet::DropIntents(std::uint64_t up_to_batch) {
-  const absl::MutexLock lock(&store_->mutex);
+  const std::lock_guard lock(store_->mutex);
   auto edit = PendingEdit::Begin(store_.get());
   if (!edit.ok()) return edit.status();
   absl::Status status = Erase(edit->transaction(), store_->tables.journal, 0, up_to_batch, *store_->env);

@@ -7,9 +7,9 @@
 #include <cstdio>
 #include <fstream>
 #include <limits>
+#include <mutex>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "catalogue/codec.h"
 #include "catalogue/pending_edit.h"
@@ -167,7 +167,7 @@ absl::StatusOr<std::unique_ptr<PendingSet>> PendingSet::Open(const std::string& 
 bool PendingSet::kept() const { return store_->kept; }
 
 absl::Status PendingSet::Note(absl::Span<const model::Change> changes, std::int64_t now_ns) {
-  const absl::MutexLock lock(&store_->mutex);
+  const std::lock_guard lock(store_->mutex);
   auto edit = PendingEdit::Begin(store_.get());
   if (!edit.ok()) return edit.status();
   for (const model::Change& change : changes) {
@@ -177,7 +177,7 @@ absl::Status PendingSet::Note(absl::Span<const model::Change> changes, std::int6
 }
 
 absl::StatusOr<std::vector<PendingSet::Entry>> PendingSet::TakeDue(std::int64_t now_ns, std::size_t max) {
-  const absl::MutexLock lock(&store_->mutex);
+  const std::lock_guard lock(store_->mutex);
   std::vector<Entry> taken;
   auto edit = PendingEdit::Begin(store_.get());
   if (!edit.ok()) return edit.status();
@@ -198,7 +198,7 @@ absl::StatusOr<std::vector<PendingSet::Entry>> PendingSet::TakeDue(std::int64_t 
 }
 
 absl::Status PendingSet::Release(absl::Span<const Entry> taken) {
-  const absl::MutexLock lock(&store_->mutex);
+  const std::lock_guard lock(store_->mutex);
   auto edit = PendingEdit::Begin(store_.get());
   if (!edit.ok()) return edit.status();
   for (const Entry& entry : taken) {
@@ -208,7 +208,7 @@ absl::Status PendingSet::Release(absl::Span<const Entry> taken) {
 }
 
 std::optional<std::int64_t> PendingSet::NextDue() const {
-  const absl::MutexLock lock(&store_->mutex);
+  const std::lock_guard lock(store_->mutex);
   const auto first = store_->FirstNumber(store_->tables.due);
   if (!first.ok()) return 0;
   if (!first->has_value()) return std::nullopt;
@@ -216,18 +216,18 @@ std::optional<std::int64_t> PendingSet::NextDue() const {
 }
 
 std::uint64_t PendingSet::LastSequence() const {
-  const absl::MutexLock lock(&store_->mutex);
+  const std::lock_guard lock(store_->mutex);
   return store_->sequence;
 }
 
 std::optional<std::uint64_t> PendingSet::OldestSequence() const {
-  const absl::MutexLock lock(&store_->mutex);
+  const std::lock_guard lock(store_->mutex);
   const auto first = store_->FirstNumber(store_->tables.oldest);
   return first.ok() ? *first : 0;
 }
 
 std::optional<std::int64_t> PendingSet::OldestNs() const {
-  const absl::MutexLock lock(&store_->mutex);
+  const std::lock_guard lock(store_->mutex);
   const auto txn = Transaction::Read(*store_->env);
   if (!txn.ok()) return 0;
   const auto key = txn->FirstKeyFrom(store_->tables.oldest, "");
@@ -239,14 +239,14 @@ std::optional<std::int64_t> PendingSet::OldestNs() const {
 }
 
 std::uint64_t PendingSet::Size() const {
-  const absl::MutexLock lock(&store_->mutex);
+  const std::lock_guard lock(store_->mutex);
   const auto txn = Transaction::Read(*store_->env);
   if (!txn.ok()) return 0;
   return txn->Count(store_->tables.entries).value_or(0);
 }
 
 std::vector<PendingSet::Entry> PendingSet::Failing(std::size_t max) const {
-  const absl::MutexLock lock(&store_->mutex);
+  const std::lock_guard lock(store_->mutex);
   std::vector<Entry> failing;
   const auto txn = Transaction::Read(*store_->env);
   if (!txn.ok()) return failing;

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <limits>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -124,7 +125,7 @@ class OldestProved {
 }  // namespace
 
 absl::Status PendingSet::Settle(absl::Span<const Entry> proved, absl::Span<const Retry> retries) {
-  const absl::MutexLock lock(&store_->mutex);
+  const std::lock_guard lock(store_->mutex);
   auto edit = PendingEdit::Begin(store_.get());
   if (!edit.ok()) return edit.status();
   struct Both {
