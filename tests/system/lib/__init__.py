@@ -1,0 +1,1 @@
+"""What the system tests share: real filesystems, a real sshd, the program under test, and a judge."""

@@ -1,0 +1,116 @@
+"""Real filesystems to test on, in a mount namespace of the test's own, so that nothing outlives the test."""
+
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+SKIPPED = 77  # ctest's SKIP_RETURN_CODE
+CLONE_NEWNS = 0x20000
+PR_SET_PDEATHSIG = 1
+DEADLINE = 120.0  # seconds; for a loaded machine, never reached when all is well
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def run(*argv, check=True, **options):
+    """Runs a command to its end; its output is text, and is in the error."""
+    result = subprocess.run([os.fsdecode(a) for a in argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            stdin=subprocess.DEVNULL, errors="surrogateescape", **options)
+    if check and result.returncode != 0:
+        raise RuntimeError(f"{argv} exits with {result.returncode}: {result.stdout}{result.stderr}")
+    return result
+
+
+def die_with_parent():
+    """For preexec_fn: what the test starts ends with it, also when the test is killed."""
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def enter_namespace():
+    """Mounts made from here on vanish with the last process of this test. Call once, before any thread."""
+    if libc.unshare(CLONE_NEWNS) != 0:
+        raise OSError(ctypes.get_errno(), "unshare(CLONE_NEWNS)")
+    run("mount", "--make-rprivate", "/")
+
+
+def skip_unless_root():
+    if os.geteuid() != 0:
+        print("skipped: needs root, for mounts and fanotify")
+        sys.exit(SKIPPED)
+
+
+def until(condition, what, deadline=DEADLINE):
+    """Polls until condition() is true and returns its value; the error says what never came."""
+    end = time.monotonic() + deadline
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {deadline:.0f} s: {what() if callable(what) else what}")
+        time.sleep(0.02)
+
+
+class Filesystem:
+    """A filesystem of its own at `path`: an image on a loop device, or a tmpfs."""
+
+    MAKE = {
+        "ext4": ["mkfs.ext4", "-q", "-F", "-N", "150000"],
+        "xfs": ["mkfs.xfs", "-q", "-f"],
+        "btrfs": ["mkfs.btrfs", "-q", "-f"],
+    }
+
+    def __init__(self, kind, path, size="1G"):
+        self.kind, self.path = kind, path
+        self.image = None
+        os.makedirs(path, exist_ok=True)
+        if kind == "tmpfs":
+            run("mount", "-t", "tmpfs", "-o", f"size={size},nr_inodes=1000000,mode=755", "tmpfs", path)
+            return
+        self.image = path + ".img"
+        run("truncate", "-s", size, self.image)
+        run(*self.MAKE[kind], self.image)
+        self.mount()
+
+    def mount(self):
+        run("mount", "-o", "loop", self.image, self.path)
+
+    def remount(self, options):
+        run("mount", "-o", "remount," + options, self.path)
+
+    def unmount(self):
+        until(lambda: run("umount", self.path, check=False).returncode == 0, f"umount of {self.path}", 20)
+
+    def close(self):
+        run("umount", "-l", self.path, check=False)
+        if self.image and os.path.exists(self.image):
+            os.unlink(self.image)
+
+
+class Workplace:
+    """A temporary directory with the filesystems that a test makes in it."""
+
+    def __init__(self):
+        base = os.environ.get("FANMIRROR_TEST_DIR", "/tmp")
+        self.path = tempfile.mkdtemp(prefix="fanmirror-system-", dir=base)
+        self.filesystems = []
+
+    def filesystem(self, kind, name, size="1G"):
+        filesystem = Filesystem(kind, os.path.join(self.path, name), size)
+        self.filesystems.append(filesystem)
+        return filesystem
+
+    def directory(self, name):
+        path = os.path.join(self.path, name)
+        os.makedirs(path, exist_ok=True)
+        return path
+
+    def close(self):
+        for filesystem in reversed(self.filesystems):
+            filesystem.close()
+        shutil.rmtree(self.path, ignore_errors=True)
