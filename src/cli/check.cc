@@ -53,30 +53,35 @@ void CheckHost(Findings* findings) {
   if (kind == "io_uring") {
     findings->Ok("files are read through io_uring");
   } else {
-    findings->Ok("io_uring is not available: files are read by threads, somewhat slower; "
-                 "sysctl kernel.io_uring_disabled=0 allows it");
+    findings->Ok(
+        "io_uring is not available: files are read by threads, somewhat slower; "
+        "sysctl kernel.io_uring_disabled=0 allows it");
   }
 }
 
 void CheckSource(const config::Job& job, Findings* findings) {
   const auto mount = watch::ResolveMount(job.source);
-  if (!mount.ok()) return findings->Problem(absl::StrCat("job ", job.name, ": ", std::string(mount.status().message())));
-  findings->Ok(absl::StrCat("job ", job.name, ": source ", model::QuotePath(job.source), " lies on ", mount->type, " ",
-                            model::QuotePath(mount->source), ", mounted at ", model::QuotePath(mount->target)));
+  if (!mount.ok())
+    return findings->Problem(absl::StrCat("job ", job.name, ": ", std::string(mount.status().message())));
+  findings->Ok(absl::StrCat("job ", job.name, ": source ", model::QuotePath(job.source), " lies on ",
+                            mount->type, " ", model::QuotePath(mount->source), ", mounted at ",
+                            model::QuotePath(mount->target)));
 }
 
 void CheckLocalTarget(const std::string& name, const config::Target& target, Findings* findings) {
   const std::string parent = target.path.substr(0, std::max<std::size_t>(target.path.rfind('/'), 1));
   struct stat status {};
   if (::stat(target.path.c_str(), &status) == 0) {
-    if (S_ISDIR(status.st_mode)) return findings->Ok(absl::StrCat(name, ": directory ", model::QuotePath(target.path)));
+    if (S_ISDIR(status.st_mode))
+      return findings->Ok(absl::StrCat(name, ": directory ", model::QuotePath(target.path)));
     return findings->Problem(absl::StrCat(name, ": ", model::QuotePath(target.path),
                                           " is no directory; remove it, or choose another path"));
   }
   if (::stat(parent.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) {
     return findings->Ok(absl::StrCat(name, ": directory ", model::QuotePath(target.path), " will be made"));
   }
-  findings->Problem(absl::StrCat(name, ": ", model::QuotePath(parent), " does not exist; make it, or mount the target's disk"));
+  findings->Problem(absl::StrCat(name, ": ", model::QuotePath(parent),
+                                 " does not exist; make it, or mount the target's disk"));
 }
 
 // What the far side says to `receiver --version`; "" when it says nothing in time.
@@ -108,13 +113,16 @@ void CheckRemoteTarget(const std::string& name, const config::Target& target, Fi
                                           "; install fanmirror there, or name its command in `receiver`"));
   }
   const std::string ours = "fanmirror " FANMIRROR_VERSION "\n";
-  if (*answer == ours) return findings->Ok(absl::StrCat(name, ": ", target.host, " answers as fanmirror " FANMIRROR_VERSION));
+  if (*answer == ours)
+    return findings->Ok(absl::StrCat(name, ": ", target.host, " answers as fanmirror " FANMIRROR_VERSION));
   if (absl::StartsWith(*answer, "fanmirror ") && absl::EndsWith(*answer, "\n")) {
-    return findings->Problem(absl::StrCat(name, ": ", target.host, " has ", answer->substr(0, answer->size() - 1),
-                                          ", this is " FANMIRROR_VERSION "; install the same version on both"));
+    return findings->Problem(
+        absl::StrCat(name, ": ", target.host, " has ", answer->substr(0, answer->size() - 1),
+                     ", this is " FANMIRROR_VERSION "; install the same version on both"));
   }
   // A forced command runs the receiver whatever it is asked for.
-  findings->Ok(absl::StrCat(name, ": ", target.host, " lets us in; it does not tell its version (a forced command?)"));
+  findings->Ok(
+      absl::StrCat(name, ": ", target.host, " lets us in; it does not tell its version (a forced command?)"));
 }
 
 int RunCheck(const std::string& file) {
@@ -131,7 +139,8 @@ int RunCheck(const std::string& file) {
     CheckSource(job, &findings);
     for (const config::Target& target : job.targets) {
       const std::string name = absl::StrCat("target ", job.name, "/", target.name);
-      target.host.empty() ? CheckLocalTarget(name, target, &findings) : CheckRemoteTarget(name, target, &findings);
+      target.host.empty() ? CheckLocalTarget(name, target, &findings)
+                          : CheckRemoteTarget(name, target, &findings);
     }
   }
   return findings.problems() ? kFailed : kDone;

@@ -4,8 +4,8 @@
 
 namespace fanmirror::cli {
 
-// Each adds one subcommand to `app`; when it is chosen, parsing runs it and leaves its exit code in `exit_code`.
-// `exit_code` outlives the parsing.
+// Each adds one subcommand to `app`; when it is chosen, parsing runs it and leaves its exit code in
+// `exit_code`. `exit_code` outlives the parsing.
 void AddMirror(CLI::App& app, int* exit_code);
 void AddDaemon(CLI::App& app, int* exit_code);
 void AddStatus(CLI::App& app, int* exit_code);

@@ -47,8 +47,8 @@ int RunDaemon(const std::string& file) {
   auto running = daemon::Daemon::Start(*std::move(config), log.sink());
   if (!running.ok()) return Fail(kFailed, running.status());
   (*running)->service().Ready();
-  log.Write(Severity::kInfo, absl::StrCat("fanmirror " FANMIRROR_VERSION " runs the jobs of ", model::QuotePath(file),
-                                          ": ", JobNames((*running)->jobs())));
+  log.Write(Severity::kInfo, absl::StrCat("fanmirror " FANMIRROR_VERSION " runs the jobs of ",
+                                          model::QuotePath(file), ": ", JobNames((*running)->jobs())));
 
   pollfd wait{stop.fd(), POLLIN, 0};
   while (::poll(&wait, 1, -1) <= 0) {

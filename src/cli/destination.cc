@@ -43,10 +43,12 @@ absl::StatusOr<Destination> ParseDestination(const std::string& text) {
   if (absl::StartsWith(destination.host, "[") && absl::EndsWith(destination.host, "]")) {
     destination.host = destination.host.substr(1, destination.host.size() - 2);
   }
-  if (destination.host.empty()) return Refusal(text, "there is no host before the ':'; a local directory is ./ or /");
+  if (destination.host.empty())
+    return Refusal(text, "there is no host before the ':'; a local directory is ./ or /");
   if (absl::StartsWith(destination.host, "-")) return Refusal(text, "a host does not begin with '-'");
   if (absl::StartsWith(destination.path, ":")) {
-    return Refusal(text, "rsync's HOST::MODULE is not spoken here; write HOST:/DIR, and an IPv6 address in brackets");
+    return Refusal(
+        text, "rsync's HOST::MODULE is not spoken here; write HOST:/DIR, and an IPv6 address in brackets");
   }
   if (!absl::StartsWith(destination.path, "/")) {
     return Refusal(text, "the directory on the host must be absolute; write HOST:/DIR");

@@ -37,8 +37,8 @@ TEST(ParseDestination, TellsHostsFromDirectories) {
 }
 
 TEST(ParseDestination, RefusesWhatCannotBeMeant) {
-  for (const char* text : {"", ":/srv", "root@:/srv", "@dr1:/srv", "dr1:", "dr1:srv", "dr1::module", "::1:/srv",
-                           "-oProxyCommand=x:/srv", "root@-x:/srv", "dr1:~/srv"}) {
+  for (const char* text : {"", ":/srv", "root@:/srv", "@dr1:/srv", "dr1:", "dr1:srv", "dr1::module",
+                           "::1:/srv", "-oProxyCommand=x:/srv", "root@-x:/srv", "dr1:~/srv"}) {
     const auto destination = ParseDestination(text);
     ASSERT_FALSE(destination.ok()) << text;
     EXPECT_EQ(std::string(destination.status().message()).find('\n'), std::string::npos);

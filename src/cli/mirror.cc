@@ -45,10 +45,11 @@ std::vector<Selector> SelectorsInOrder(const CLI::App& command) {
 }
 
 void AddSelectors(CLI::App* command) {
-  const std::pair<const char*, const char*> options[] = {{"--exclude", "Leave out what matches this rsync pattern"},
-                                                         {"--include", "Keep what matches, before later excludes"},
-                                                         {"--filter", "An rsync filter rule, \"- P\" or \"+ P\""},
-                                                         {"--exclude-from", "Patterns from a file, one a line"}};
+  const std::pair<const char*, const char*> options[] = {
+      {"--exclude", "Leave out what matches this rsync pattern"},
+      {"--include", "Keep what matches, before later excludes"},
+      {"--filter", "An rsync filter rule, \"- P\" or \"+ P\""},
+      {"--exclude-from", "Patterns from a file, one a line"}};
   for (const auto& [name, description] : options) {
     command->add_option(name, description)
         ->type_size(1)
@@ -61,22 +62,28 @@ void AddSelectors(CLI::App* command) {
 }  // namespace
 
 void AddMirror(CLI::App& app, int* exit_code) {
-  CLI::App* command = app.add_subcommand("mirror", "Mirror one directory, live, without a configuration file");
+  CLI::App* command =
+      app.add_subcommand("mirror", "Mirror one directory, live, without a configuration file");
   auto arguments = std::make_shared<MirrorArguments>();
   command->add_option("SRC", arguments->source, "The directory to mirror")->required();
   command->add_option("DST", arguments->destination, "DIR or [USER@]HOST:DIR")->required();
   command->add_flag("--once", arguments->once, "End when all is durable on the target");
   AddSelectors(command);
-  command->add_option("--delete", arguments->delete_policy, "true, false, startup or running")->capture_default_str();
-  command->add_option("--settle", arguments->settle, "Quiet time before a change is read")->capture_default_str();
+  command->add_option("--delete", arguments->delete_policy, "true, false, startup or running")
+      ->capture_default_str();
+  command->add_option("--settle", arguments->settle, "Quiet time before a change is read")
+      ->capture_default_str();
   command->add_option("--max-delay", arguments->max_delay, "But never wait longer")->capture_default_str();
   command->add_option("--identity", arguments->identity, "SSH private key")->type_name("FILE");
   command->add_option("--known-hosts", arguments->known_hosts, "SSH host keys")->type_name("FILE");
   command->add_option("--port", arguments->port, "SSH port")->check(CLI::Range(1, 65535));
-  command->add_option("--receiver", arguments->receiver, "The command on the far side")->capture_default_str();
+  command->add_option("--receiver", arguments->receiver, "The command on the far side")
+      ->capture_default_str();
   command->add_flag("--adopt", arguments->adopt, "Take over a target directory that already holds data");
-  command->add_option("--bwlimit", arguments->bandwidth_limit, "At most so much, as 50MiB/s")->type_name("RATE");
-  command->add_option("--state-dir", arguments->state_dir, "Where to remember what the target holds")->type_name("DIR");
+  command->add_option("--bwlimit", arguments->bandwidth_limit, "At most so much, as 50MiB/s")
+      ->type_name("RATE");
+  command->add_option("--state-dir", arguments->state_dir, "Where to remember what the target holds")
+      ->type_name("DIR");
   command->add_option("--socket", arguments->socket, "The control socket; default: in the state directory")
       ->type_name("PATH");
   command->callback([command, arguments, exit_code] {

@@ -23,7 +23,8 @@ using Selector = MirrorArguments::Selector;
 absl::StatusOr<std::string> RealSource(const std::string& source) {
   const std::unique_ptr<char, decltype(&std::free)> real(::realpath(source.c_str(), nullptr), &std::free);
   if (real == nullptr) {
-    return model::SystemFailure(model::Reaction::kHaltJob, "source", source, errno, "name an existing directory");
+    return model::SystemFailure(model::Reaction::kHaltJob, "source", source, errno,
+                                "name an existing directory");
   }
   return std::string(real.get());
 }
@@ -32,7 +33,8 @@ absl::StatusOr<std::string> ReadText(const std::string& file) {
   std::ifstream stream(file, std::ios::binary);
   std::string text((std::istreambuf_iterator<char>(stream)), std::istreambuf_iterator<char>());
   if (!stream.is_open() || stream.bad()) {
-    return model::SystemFailure(model::Reaction::kHaltJob, "--exclude-from", file, errno, "name a readable file");
+    return model::SystemFailure(model::Reaction::kHaltJob, "--exclude-from", file, errno,
+                                "name a readable file");
   }
   return text;
 }
@@ -61,8 +63,8 @@ absl::StatusOr<config::DeletePolicy> PolicyOf(const std::string& text) {
   if (text == "false") return config::DeletePolicy::kNever;
   if (text == "startup") return config::DeletePolicy::kStartup;
   if (text == "running") return config::DeletePolicy::kRunning;
-  return absl::InvalidArgumentError(
-      absl::StrCat("--delete ", model::QuotePath(text), " is unknown; write true, false, startup or running"));
+  return absl::InvalidArgumentError(absl::StrCat("--delete ", model::QuotePath(text),
+                                                 " is unknown; write true, false, startup or running"));
 }
 
 absl::StatusOr<config::Target> TargetOf(const MirrorArguments& arguments) {
@@ -146,8 +148,9 @@ absl::StatusOr<config::Config> ConfigOf(const MirrorArguments& arguments) {
   if (!job.ok()) return job.status();
   if (absl::Status status = config::CheckJob(*job); !status.ok()) return status;
   config::Config config;
-  config.state_dir = arguments.state_dir.empty() ? StateDirOf(*job)
-                                                 : std::filesystem::absolute(arguments.state_dir).lexically_normal().string();
+  config.state_dir = arguments.state_dir.empty()
+                         ? StateDirOf(*job)
+                         : std::filesystem::absolute(arguments.state_dir).lexically_normal().string();
   while (config.state_dir.size() > 1 && config.state_dir.back() == '/') config.state_dir.pop_back();
   config.control_socket = arguments.socket.empty() ? config.state_dir + "/control.sock"
                                                    : std::filesystem::absolute(arguments.socket).string();

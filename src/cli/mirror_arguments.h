@@ -33,8 +33,8 @@ struct MirrorArguments {
   std::string socket;
 };
 
-// The same as a configuration of one job with one target, "mirror" and "target", checked as a file would be. Reads the
-// file system (source, exclude-from files). One line on errors.
+// The same as a configuration of one job with one target, "mirror" and "target", checked as a file would be.
+// Reads the file system (source, exclude-from files). One line on errors.
 absl::StatusOr<config::Config> ConfigOf(const MirrorArguments& arguments);
 
 }  // namespace fanmirror::cli

@@ -38,7 +38,8 @@ MirrorRun::~MirrorRun() {
 int MirrorRun::Run() {
   started_ = absl::Now();
   moved_at_ = started_;
-  auto daemon = daemon::Daemon::Start(config_, [this](Severity severity, std::string_view line) { Log(severity, line); });
+  auto daemon = daemon::Daemon::Start(
+      config_, [this](Severity severity, std::string_view line) { Log(severity, line); });
   if (!daemon.ok()) return Fail(kFailed, daemon.status());
   daemon_ = *std::move(daemon);
   starting_ = false;
@@ -57,8 +58,9 @@ int MirrorRun::Run() {
   JoinThreads();
   daemon_->Stop();
   const Progress progress = target().replicator->progress();
-  Log(Severity::kInfo, absl::StrFormat("ended: %d files, %s durable, %d pending", progress.acked_files,
-                                       FormatBytes(static_cast<double>(progress.acked_bytes)), progress.pending));
+  Log(Severity::kInfo,
+      absl::StrFormat("ended: %d files, %s durable, %d pending", progress.acked_files,
+                      FormatBytes(static_cast<double>(progress.acked_bytes)), progress.pending));
   return code;
 }
 
@@ -104,14 +106,13 @@ std::optional<int> MirrorRun::Verdict(const Progress& progress) {
     return Fail(kFailed, *why);
   }
   // A service goes on trying; a person, or a script, with a mistyped host wants to know.
-  if (once_ && !connected_ && !progress.last_error.empty()) {
+  if (once_ && !connected_ && !progress.last_error.empty() && progress.last_error != target().earlier_error) {
     if (terminal_ != nullptr) terminal_->Clear();
     return Fail(kFailed, progress.last_error);
   }
   if (OnlyFailuresLeft(progress)) {
     ListFailures();
-    return Fail(kFailed, absl::StrFormat("%d changes could not be replicated; cure what is said above, and run it again",
-                                         progress.pending));
+    return Fail(kFailed, "what is named above could not be replicated; cure it, and run this again");
   }
   std::optional<absl::Status> outcome;
   {
@@ -128,8 +129,9 @@ std::optional<int> MirrorRun::Verdict(const Progress& progress) {
 
 bool MirrorRun::OnlyFailuresLeft(const Progress& progress) {
   const absl::Time now = absl::Now();
-  const bool moved = progress.acked_ops != moved_.acked_ops || progress.checked_files != moved_.checked_files ||
-                     progress.scanned != moved_.scanned || progress.pending != moved_.pending ||
+  const bool moved = progress.acked_ops != moved_.acked_ops ||
+                     progress.checked_files != moved_.checked_files || progress.scanned != moved_.scanned ||
+                     progress.pending != moved_.pending ||
                      progress.wire_bytes_sent - moved_.wire_bytes_sent > kIdleBytes;
   if (moved || progress.state != replicate::State::kLive || progress.last_error.empty()) {
     moved_ = progress;
@@ -147,8 +149,9 @@ void MirrorRun::ListFailures() {
 void MirrorRun::ReportInitialSync(const Progress& progress) {
   const double seconds = absl::ToDoubleSeconds(absl::Now() - started_);
   Log(Severity::kInfo,
-      absl::StrFormat("initial sync done: %d files, %s sent, %d files were equal; %.1f s, %s/s", progress.acked_files,
-                      FormatBytes(static_cast<double>(progress.acked_bytes)), progress.checked_files, seconds,
+      absl::StrFormat("initial sync done: %d files, %s sent, %d files were equal; %.1f s, %s/s",
+                      progress.acked_files, FormatBytes(static_cast<double>(progress.acked_bytes)),
+                      progress.checked_files, seconds,
                       FormatBytes(static_cast<double>(progress.acked_bytes) / std::max(seconds, 0.001))));
 }
 
@@ -177,7 +180,8 @@ void MirrorRun::Log(Severity severity, std::string_view line) {
   if (once_ && severity == Severity::kWarning) {
     std::lock_guard lock(mutex_);
     std::string failure(line);
-    if (failures_.size() < kMaxListedFailures && std::find(failures_.begin(), failures_.end(), failure) == failures_.end()) {
+    if (failures_.size() < kMaxListedFailures &&
+        std::find(failures_.begin(), failures_.end(), failure) == failures_.end()) {
       failures_.push_back(std::move(failure));
     }
   }

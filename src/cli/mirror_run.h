@@ -24,8 +24,9 @@ class MirrorRun {
  public:
   // Between two looks at the progress.
   static constexpr absl::Duration kTick = absl::Milliseconds(100);
-  // With `once`: what fails and is all that moves for so long is given up. Longer than a sync of the target's disk takes
-  // as a rule; shorter than a failure's back-off, which nobody who asked for `once` wants to sit through.
+  // With `once`: what fails and is all that moves for so long is given up. Longer than a sync of the target's
+  // disk takes as a rule; shorter than a failure's back-off, which nobody who asked for `once` wants to sit
+  // through.
   static constexpr absl::Duration kGiveUpFailures = absl::Seconds(5);
   // Traffic of less than this is retries and pings, not a transfer.
   static constexpr std::uint64_t kIdleBytes = 1 << 20;
@@ -69,9 +70,9 @@ class MirrorRun {
   std::atomic<bool> starting_{true};
   std::atomic<bool> ending_{false};
   std::mutex mutex_;
-  std::optional<absl::Status> initial_sync_;        // guarded by mutex_; its outcome
-  std::optional<SyncProgress::Total> total_;        // guarded by mutex_
-  std::vector<std::string> failures_;               // guarded by mutex_; with `once`
+  std::optional<absl::Status> initial_sync_;  // guarded by mutex_; its outcome
+  std::optional<SyncProgress::Total> total_;  // guarded by mutex_
+  std::vector<std::string> failures_;         // guarded by mutex_; with `once`
   std::thread waiter_;
   std::thread counter_;
 };

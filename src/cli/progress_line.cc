@@ -25,8 +25,10 @@ std::size_t SequenceLength(unsigned char lead) {
 
 std::optional<double> SecondsLeft(const SyncProgress& progress) {
   if (!progress.total || progress.elapsed_seconds < kShortestElapsed) return std::nullopt;
-  const double all = Work(static_cast<double>(progress.total->files), static_cast<double>(progress.total->bytes));
-  const double done = std::min(all, Work(static_cast<double>(progress.files), static_cast<double>(progress.bytes)));
+  const double all =
+      Work(static_cast<double>(progress.total->files), static_cast<double>(progress.total->bytes));
+  const double done =
+      std::min(all, Work(static_cast<double>(progress.files), static_cast<double>(progress.bytes)));
   if (done <= 0) return std::nullopt;
   return progress.elapsed_seconds * (all - done) / done;
 }
@@ -35,7 +37,8 @@ std::string FormatSync(const SyncProgress& progress) {
   std::string line;
   if (progress.total) {
     // The source may have grown since it was counted.
-    line = absl::StrFormat("%d of %d files, %s of %s", progress.files, std::max(progress.files, progress.total->files),
+    line = absl::StrFormat("%d of %d files, %s of %s", progress.files,
+                           std::max(progress.files, progress.total->files),
                            FormatBytes(static_cast<double>(progress.bytes)),
                            FormatBytes(static_cast<double>(std::max(progress.bytes, progress.total->bytes))));
   } else {
@@ -57,7 +60,8 @@ std::string CutToWidth(std::string_view line, std::size_t columns) {
   std::size_t used = 0;
   std::size_t fits_with_dots = 0;  // bytes
   for (std::size_t at = 0; at < line.size();) {
-    const std::size_t length = std::min(SequenceLength(static_cast<unsigned char>(line[at])), line.size() - at);
+    const std::size_t length =
+        std::min(SequenceLength(static_cast<unsigned char>(line[at])), line.size() - at);
     used += length >= 3 ? 2 : 1;
     if (used > columns) {
       if (columns < kDots.size()) return std::string(kDots.substr(0, columns));

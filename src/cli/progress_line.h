@@ -30,8 +30,8 @@ std::optional<double> SecondsLeft(const SyncProgress& progress);
 // "live: lag 0.0 s, 3 pending, last 'a/b'".
 std::string FormatLive(double lag_seconds, std::uint64_t pending, std::string_view last_path);
 
-// The front of `line` that fits `columns`, with "..." when something is cut. UTF-8 stays whole; a character of three or
-// four bytes is taken to be two columns wide, so that the line never runs over.
+// The front of `line` that fits `columns`, with "..." when something is cut. UTF-8 stays whole; a character
+// of three or four bytes is taken to be two columns wide, so that the line never runs over.
 std::string CutToWidth(std::string_view line, std::size_t columns);
 
 }  // namespace fanmirror::cli

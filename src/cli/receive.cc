@@ -29,7 +29,8 @@ int RunReceive(const std::string& root) {
 }  // namespace
 
 void AddReceive(CLI::App& app, int* exit_code) {
-  CLI::App* command = app.add_subcommand("receive", "The far side, started by SSH; usable in a forced command");
+  CLI::App* command =
+      app.add_subcommand("receive", "The far side, started by SSH; usable in a forced command");
   auto root = std::make_shared<std::string>();
   // In a forced command that appends what the other side asked for, the administrator's root is the first.
   command->add_option("--root", *root, "The directory that is kept equal to the source")

@@ -38,7 +38,8 @@ int RunStatus(const StatusArguments& arguments) {
   request.follow = arguments.follow;
   auto answer = client->Ask(request);
   while (answer.ok()) {
-    if (!answer->contains("status")) return Fail(kFailed, "the daemon's answer holds no status; is it of this version?");
+    if (!answer->contains("status"))
+      return Fail(kFailed, "the daemon's answer holds no status; is it of this version?");
     if (!Show((*answer)["status"], arguments)) return kFailed;
     if (!arguments.follow) return kDone;
     answer = client->NextAnswer();
@@ -49,7 +50,8 @@ int RunStatus(const StatusArguments& arguments) {
 }  // namespace
 
 void AddStatus(CLI::App& app, int* exit_code) {
-  CLI::App* command = app.add_subcommand("status", "Every job and target: state, lag, pending, rates, last error");
+  CLI::App* command =
+      app.add_subcommand("status", "Every job and target: state, lag, pending, rates, last error");
   auto arguments = std::make_shared<StatusArguments>();
   command->add_flag("--json", arguments->json, "As JSON, for programs");
   command->add_flag("--follow", arguments->follow, "Again every second, until interrupted");

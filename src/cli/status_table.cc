@@ -42,7 +42,8 @@ Row TargetRow(const json& job, const json& target) {
           Text(target, "state"),
           Lag(Number(target, "lag_seconds")),
           absl::StrFormat("%.0f", Number(target, "pending")),
-          absl::StrFormat("%.0f files, %s", Number(target, "acked_files"), FormatBytes(Number(target, "acked_bytes"))),
+          absl::StrFormat("%.0f files, %s", Number(target, "acked_files"),
+                          FormatBytes(Number(target, "acked_bytes"))),
           absl::StrFormat("%.0f files/s, %s/s", Number(target, "files_per_second"),
                           FormatBytes(Number(target, "bytes_per_second"))),
           Text(target, "last_error")};
@@ -75,10 +76,11 @@ std::string FormatStatusTable(const json& status) {
   std::string out = Format(rows);
   const auto counters = status.find("counters");
   if (counters == status.end() || !counters->is_object()) return out;
-  absl::StrAppendFormat(&out, "%.0f events, %.0f overflows, %.0f scans of %.0f entries, %s sent; up %s, %s of memory\n",
-                        Number(*counters, "events"), Number(*counters, "overflows"), Number(*counters, "scans"),
-                        Number(*counters, "scanned"), FormatBytes(Number(*counters, "wire_bytes_sent")),
-                        FormatSeconds(Number(status, "uptime_seconds")), FormatBytes(Number(status, "rss_anon_bytes")));
+  absl::StrAppendFormat(
+      &out, "%.0f events, %.0f overflows, %.0f scans of %.0f entries, %s sent; up %s, %s of memory\n",
+      Number(*counters, "events"), Number(*counters, "overflows"), Number(*counters, "scans"),
+      Number(*counters, "scanned"), FormatBytes(Number(*counters, "wire_bytes_sent")),
+      FormatSeconds(Number(status, "uptime_seconds")), FormatBytes(Number(status, "rss_anon_bytes")));
   return out;
 }
 

@@ -6,8 +6,8 @@
 
 namespace fanmirror::cli {
 
-// One line at the bottom of the terminal that stderr is, drawn again and again, with other lines scrolling above it.
-// Thread-safe.
+// One line at the bottom of the terminal that stderr is, drawn again and again, with other lines scrolling
+// above it. Thread-safe.
 class TerminalLine {
  public:
   // Whether stderr is a terminal that can do this.

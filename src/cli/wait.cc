@@ -35,7 +35,8 @@ int RunWait(WaitArguments arguments) {
 }  // namespace
 
 void AddWait(CLI::App& app, int* exit_code) {
-  CLI::App* command = app.add_subcommand("wait", "Wait until all that changed before the call is durable on the targets");
+  CLI::App* command =
+      app.add_subcommand("wait", "Wait until all that changed before the call is durable on the targets");
   auto arguments = std::make_shared<WaitArguments>();
   command->add_option("JOB", arguments->barrier.job, "Only this job's targets");
   command->add_option("--target", arguments->barrier.target, "Only the target of this name")->type_name("T");

@@ -71,8 +71,9 @@ std::string WaitedFor(const std::vector<Waiting>& waiting) {
   std::vector<std::string> parts;
   for (const Waiting& one : waiting) {
     const replicate::Progress progress = one.target->replicator->progress();
-    std::string part = absl::StrCat(TargetName(*one.job, *one.target), " (", replicate::StateName(progress.state).data(),
-                                    ", ", progress.pending, " pending");
+    std::string part =
+        absl::StrCat(TargetName(*one.job, *one.target), " (", replicate::StateName(progress.state).data(),
+                     ", ", progress.pending, " pending");
     if (!progress.last_error.empty()) absl::StrAppend(&part, ", last error: ", progress.last_error);
     parts.push_back(part + ")");
   }
@@ -81,7 +82,8 @@ std::string WaitedFor(const std::vector<Waiting>& waiting) {
 
 }  // namespace
 
-absl::Status WaitForBarrier(const Jobs& jobs, const BarrierRequest& request, const std::function<bool()>& abandoned) {
+absl::Status WaitForBarrier(const Jobs& jobs, const BarrierRequest& request,
+                            const std::function<bool()>& abandoned) {
   const absl::Time deadline = absl::Now() + request.timeout;
   auto chosen = Choose(jobs, request);
   if (!chosen.ok()) return chosen.status();

@@ -10,10 +10,10 @@
 namespace fanmirror::daemon {
 namespace {
 
-using ::testing::AllOf;
-using ::testing::HasSubstr;
 using testing::AddJob;
+using ::testing::AllOf;
 using testing::FakeReplicator;
+using ::testing::HasSubstr;
 
 class BarrierTest : public ::testing::Test {
  protected:

@@ -38,10 +38,12 @@ class IgnoredChildLink : public link::Link {
   int pid_;
 };
 
-absl::StatusOr<std::unique_ptr<link::Link>> StartReceiver(const config::Target& target, watch::Watcher* watcher,
+absl::StatusOr<std::unique_ptr<link::Link>> StartReceiver(const config::Target& target,
+                                                          watch::Watcher* watcher,
                                                           link::StderrSink stderr_sink) {
   int pid = 0;
-  auto link = link::StartLocal({OwnProgram(), "receive", "--root", target.path}, std::move(stderr_sink), &pid);
+  auto link =
+      link::StartLocal({OwnProgram(), "receive", "--root", target.path}, std::move(stderr_sink), &pid);
   if (!link.ok() || watcher == nullptr) return link;
   return std::make_unique<IgnoredChildLink>(*std::move(link), watcher, pid);
 }
@@ -78,7 +80,8 @@ std::string OwnProgram() {
   const ssize_t length = ::readlink(kSelf, path.data(), path.size());
   if (length <= 0 || length == static_cast<ssize_t>(path.size())) return kSelf;
   std::string name(path.data(), static_cast<std::size_t>(length));
-  // A receiver of the same version as we are, not the file's new one: the kernel still reaches it by this link.
+  // A receiver of the same version as we are, not the file's new one: the kernel still reaches it by this
+  // link.
   return absl::EndsWith(name, " (deleted)") ? kSelf : name;
 }
 

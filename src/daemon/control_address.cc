@@ -22,8 +22,9 @@ absl::StatusOr<ControlAddress> ControlAddress::Of(const std::string& path) {
   }
   const std::string short_path = absl::StrCat("/proc/self/fd/", result.directory.get(), "/", name);
   if (name.empty() || short_path.size() >= sizeof result.address.sun_path) {
-    return model::Failure(model::Reaction::kHaltJob,
-                          absl::StrCat("control socket ", model::QuotePath(path), ": not a usable name; choose a shorter one"));
+    return model::Failure(
+        model::Reaction::kHaltJob,
+        absl::StrCat("control socket ", model::QuotePath(path), ": not a usable name; choose a shorter one"));
   }
   result.address.sun_family = AF_UNIX;
   std::memcpy(result.address.sun_path, short_path.c_str(), short_path.size() + 1);

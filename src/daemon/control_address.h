@@ -10,8 +10,8 @@
 
 namespace fanmirror::daemon {
 
-// The address of a unix socket at `path`. By way of the directory's descriptor, because an address itself holds 107
-// bytes only; valid as long as this lives.
+// The address of a unix socket at `path`. By way of the directory's descriptor, because an address itself
+// holds 107 bytes only; valid as long as this lives.
 struct ControlAddress {
   os::UniqueFd directory;
   sockaddr_un address{};

@@ -17,9 +17,10 @@ namespace {
 constexpr std::size_t kMaxAnswerBytes = 64 * 1024 * 1024;
 
 absl::Status NoDaemon(const std::string& path, int error) {
-  return model::Failure(model::Reaction::kHaltJob,
-                        absl::StrCat("no daemon answers on ", model::QuotePath(path), ": ", std::strerror(error),
-                                     "; start it, or name its control socket with --socket"));
+  return model::Failure(
+      model::Reaction::kHaltJob,
+      absl::StrCat("no daemon answers on ", model::QuotePath(path), ": ", std::strerror(error),
+                   "; start it, or name its control socket with --socket"));
 }
 
 }  // namespace
@@ -31,7 +32,8 @@ absl::StatusOr<ControlClient> ControlClient::Connect(const std::string& path) {
     const int error = model::ErrnoOf(address.status());
     return error == 0 ? address.status() : NoDaemon(path, error);
   }
-  if (!socket || ::connect(socket.get(), address->get(), sizeof address->address) != 0) return NoDaemon(path, errno);
+  if (!socket || ::connect(socket.get(), address->get(), sizeof address->address) != 0)
+    return NoDaemon(path, errno);
   return ControlClient(std::move(socket));
 }
 
@@ -59,7 +61,8 @@ absl::StatusOr<nlohmann::json> ControlClient::NextAnswer() {
     const ssize_t length = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
     if (length < 0 && errno == EINTR) continue;
     if (length <= 0 || received_.size() > kMaxAnswerBytes) {
-      return model::Failure(model::Reaction::kReconnect, "the daemon closed the connection without an answer; see its log");
+      return model::Failure(model::Reaction::kReconnect,
+                            "the daemon closed the connection without an answer; see its log");
     }
     received_.append(buffer.data(), static_cast<std::size_t>(length));
   }

@@ -11,7 +11,9 @@ namespace {
 
 using nlohmann::json;
 
-absl::Status Refusal(const std::string& line) { return model::Failure(model::Reaction::kSkipAndReport, line); }
+absl::Status Refusal(const std::string& line) {
+  return model::Failure(model::Reaction::kSkipAndReport, line);
+}
 
 absl::Status ReadText(const json& value, const std::string& key, std::string* out) {
   if (!value.is_string()) return Refusal(absl::StrCat("\"", key, "\" must be a string"));
@@ -96,7 +98,8 @@ absl::StatusOr<json> ParseAnswer(std::string_view line) {
   }
   if (object["ok"].get<bool>()) return object;
   const auto error = object.find("error");
-  return Refusal(error != object.end() && error->is_string() ? error->get<std::string>() : "the daemon gave no reason");
+  return Refusal(error != object.end() && error->is_string() ? error->get<std::string>()
+                                                             : "the daemon gave no reason");
 }
 
 }  // namespace fanmirror::daemon

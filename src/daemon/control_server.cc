@@ -39,17 +39,20 @@ absl::Status RemoveStale(const std::string& path, const ControlAddress& address)
   struct stat status {};
   if (::lstat(path.c_str(), &status) != 0) return absl::OkStatus();
   if (!S_ISSOCK(status.st_mode)) {
-    return model::Failure(model::Reaction::kHaltJob, absl::StrCat("control socket ", model::QuotePath(path),
-                                                                  ": something else is there; remove it, or choose "
-                                                                  "another control_socket"));
+    return model::Failure(model::Reaction::kHaltJob,
+                          absl::StrCat("control socket ", model::QuotePath(path),
+                                       ": something else is there; remove it, or choose "
+                                       "another control_socket"));
   }
   const os::UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (::connect(probe.get(), address.get(), sizeof address.address) == 0 || errno != ECONNREFUSED) {
-    return model::Failure(model::Reaction::kHaltJob,
-                          absl::StrCat("control socket ", model::QuotePath(path),
-                                       ": another daemon answers there; stop it, or choose another control_socket"));
+    return model::Failure(
+        model::Reaction::kHaltJob,
+        absl::StrCat("control socket ", model::QuotePath(path),
+                     ": another daemon answers there; stop it, or choose another control_socket"));
   }
-  if (::unlink(path.c_str()) != 0) return model::SystemFailure(model::Reaction::kHaltJob, "unlink", path, errno);
+  if (::unlink(path.c_str()) != 0)
+    return model::SystemFailure(model::Reaction::kHaltJob, "unlink", path, errno);
   return absl::OkStatus();
 }
 
@@ -63,16 +66,18 @@ absl::StatusOr<os::UniqueFd> Listen(const std::string& path) {
   if (absl::Status removed = RemoveStale(path, *address); !removed.ok()) return removed;
   os::UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   // The mode of an unbound socket becomes that of its file: no instant at which others could connect.
-  if (!fd || ::fchmod(fd.get(), 0600) != 0 || ::bind(fd.get(), address->get(), sizeof address->address) != 0 ||
-      ::listen(fd.get(), kBacklog) != 0) {
-    return model::SystemFailure(model::Reaction::kHaltJob, "bind", path, errno, "choose another control_socket");
+  if (!fd || ::fchmod(fd.get(), 0600) != 0 ||
+      ::bind(fd.get(), address->get(), sizeof address->address) != 0 || ::listen(fd.get(), kBacklog) != 0) {
+    return model::SystemFailure(model::Reaction::kHaltJob, "bind", path, errno,
+                                "choose another control_socket");
   }
   return fd;
 }
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::Start(const std::string& path, ControlHandlers handlers) {
+absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::Start(const std::string& path,
+                                                                    ControlHandlers handlers) {
   auto socket = Listen(path);
   if (!socket.ok()) return socket.status();
   return std::unique_ptr<ControlServer>(new ControlServer(path, *std::move(socket), std::move(handlers)));
@@ -102,8 +107,9 @@ void ControlServer::Accept() {
     ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &kSendTimeout, sizeof kSendTimeout);
     ForgetDone();
     if (clients_.size() >= kMaxClients) {
-      SendLine(socket.get(), FormatAnswer(model::Failure(model::Reaction::kRetry,
-                                                         "too many clients of the control socket; try again")));
+      SendLine(socket.get(),
+               FormatAnswer(model::Failure(model::Reaction::kRetry,
+                                           "too many clients of the control socket; try again")));
       continue;
     }
     Client& client = clients_.emplace_back();
@@ -129,7 +135,8 @@ void ControlServer::Serve(int socket) {
   std::string received;
   while (!ending_) {
     std::array<pollfd, 2> fds{{{socket, POLLIN, 0}, {end_.get(), POLLIN, 0}}};
-    if (::poll(fds.data(), fds.size(), static_cast<int>(absl::ToInt64Milliseconds(kIdle))) <= 0 || ending_) return;
+    if (::poll(fds.data(), fds.size(), static_cast<int>(absl::ToInt64Milliseconds(kIdle))) <= 0 || ending_)
+      return;
     std::array<char, 4096> buffer{};
     const ssize_t length = ::recv(socket, buffer.data(), buffer.size(), 0);
     if (length < 0 && errno == EINTR) continue;
@@ -140,8 +147,9 @@ void ControlServer::Serve(int socket) {
       received.erase(0, end + 1);
     }
     if (received.size() > kMaxRequestBytes) {
-      SendLine(socket, FormatAnswer(model::Failure(model::Reaction::kSkipAndReport,
-                                                   absl::StrCat("a request is at most ", kMaxRequestBytes, " bytes"))));
+      SendLine(socket, FormatAnswer(model::Failure(
+                           model::Reaction::kSkipAndReport,
+                           absl::StrCat("a request is at most ", kMaxRequestBytes, " bytes"))));
       return;
     }
   }
@@ -151,7 +159,8 @@ bool ControlServer::AnswerLine(int socket, std::string_view line) {
   const absl::StatusOr<Request> request = ParseRequest(line);
   if (!request.ok()) return SendLine(socket, FormatAnswer(request.status()));
   if (request->command == Request::Command::kWait) {
-    return SendLine(socket, FormatAnswer(handlers_.wait(request->barrier, [&] { return Abandoned(socket); })));
+    return SendLine(socket,
+                    FormatAnswer(handlers_.wait(request->barrier, [&] { return Abandoned(socket); })));
   }
   if (request->follow) return Follow(socket);
   return SendLine(socket, FormatStatusAnswer(handlers_.status()));
@@ -161,7 +170,8 @@ bool ControlServer::Follow(int socket) {
   while (SendLine(socket, FormatStatusAnswer(handlers_.status()))) {
     // Nothing but the client's end is awaited; what it sends meanwhile stays unread.
     std::array<pollfd, 2> fds{{{socket, 0, 0}, {end_.get(), POLLIN, 0}}};
-    if (::poll(fds.data(), fds.size(), static_cast<int>(absl::ToInt64Milliseconds(kFollowInterval))) != 0) return false;
+    if (::poll(fds.data(), fds.size(), static_cast<int>(absl::ToInt64Milliseconds(kFollowInterval))) != 0)
+      return false;
   }
   return false;
 }

@@ -31,7 +31,8 @@ class ControlServer {
   static constexpr absl::Duration kFollowInterval = absl::Seconds(1);
 
   // Makes the directory of `path` when missing, and replaces a socket that nobody answers on.
-  static absl::StatusOr<std::unique_ptr<ControlServer>> Start(const std::string& path, ControlHandlers handlers);
+  static absl::StatusOr<std::unique_ptr<ControlServer>> Start(const std::string& path,
+                                                              ControlHandlers handlers);
   ~ControlServer();  // ends every conversation, removes the socket
 
  private:

@@ -24,9 +24,12 @@ namespace {
 using ::testing::HasSubstr;
 
 ControlHandlers Handlers() {
-  return {[] { return nlohmann::json{{"pid", 7}}; },
+  return {[] {
+            return nlohmann::json{{"pid", 7}};
+          },
           [](const BarrierRequest& request, const std::function<bool()>&) {
-            if (request.job == "missing") return model::Failure(model::Reaction::kHaltJob, "no job 'missing'");
+            if (request.job == "missing")
+              return model::Failure(model::Reaction::kHaltJob, "no job 'missing'");
             return absl::OkStatus();
           }};
 }

@@ -30,8 +30,9 @@ absl::StatusOr<std::optional<std::string>> PlaceBelowSource(const Job& job, cons
   if (!place.ok()) return place.status();
   if (place->kind != os::Tree::Place::Kind::kInside) return std::nullopt;
   if (place->path.empty()) {
-    return model::Failure(model::Reaction::kHaltJob, absl::StrCat("state directory ", model::QuotePath(directory),
-                                                                  " is the source itself; choose another state_dir"));
+    return model::Failure(model::Reaction::kHaltJob,
+                          absl::StrCat("state directory ", model::QuotePath(directory),
+                                       " is the source itself; choose another state_dir"));
   }
   return place->path;
 }
@@ -58,12 +59,12 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(config::Config config, Log
   daemon->supervisor_ = std::make_unique<Supervisor>(&daemon->jobs_, &daemon->service_, daemon->log_);
 
   Daemon* self = daemon.get();
-  auto control = ControlServer::Start(
-      daemon->config_.control_socket,
-      {[self] { return self->Status(); },
-       [self](const BarrierRequest& request, const std::function<bool()>& abandoned) {
-         return self->Wait(request, abandoned);
-       }});
+  auto control =
+      ControlServer::Start(daemon->config_.control_socket,
+                           {[self] { return self->Status(); },
+                            [self](const BarrierRequest& request, const std::function<bool()>& abandoned) {
+                              return self->Wait(request, abandoned);
+                            }});
   if (!control.ok()) return control.status();
   daemon->control_ = *std::move(control);
   return daemon;
@@ -116,7 +117,8 @@ absl::Status Daemon::PrepareJob(Job* job) {
 }
 
 absl::StatusOr<watch::Watcher*> Daemon::WatcherOf(const watch::Mount& mount) {
-  if (const auto known = watchers_.find(mount.filesystem); known != watchers_.end()) return known->second.get();
+  if (const auto known = watchers_.find(mount.filesystem); known != watchers_.end())
+    return known->second.get();
   auto watcher = watch::Watcher::Open(mount);
   if (!watcher.ok()) return watcher.status();
   return watchers_.emplace(mount.filesystem, *std::move(watcher)).first->second.get();
@@ -147,6 +149,7 @@ void Daemon::OpenTarget(Job* job, Target* target) {
   auto replicator = replicate::Replicator::Open(std::move(options));
   if (replicator.ok()) {
     target->replicator = *std::move(replicator);
+    target->earlier_error = target->replicator->progress().last_error;
   } else {
     target->error = std::string(replicator.status().message());
     log_(Severity::kError, absl::StrCat(name, " did not start: ", target->error));

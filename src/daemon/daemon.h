@@ -25,12 +25,14 @@ namespace fanmirror::daemon {
 // All jobs of one configuration, running, from Start until Stop. Public calls are thread-safe but for Stop.
 class Daemon {
  public:
-  // Returns once every job that can run does. A job that cannot is reported in the log and in the status, and does not
-  // stop the others; a failure is one that concerns all: a state directory in use, a control socket that cannot be made.
+  // Returns once every job that can run does. A job that cannot is reported in the log and in the status, and
+  // does not stop the others; a failure is one that concerns all: a state directory in use, a control socket
+  // that cannot be made.
   static absl::StatusOr<std::unique_ptr<Daemon>> Start(config::Config config, LogSink log);
   ~Daemon();
 
-  // Ends connections and receivers orderly; blocks until they are gone. What is pending stays for the next start.
+  // Ends connections and receivers orderly; blocks until they are gone. What is pending stays for the next
+  // start.
   void Stop();
 
   nlohmann::json Status() const { return StatusJson(jobs_, started_); }

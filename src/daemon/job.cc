@@ -38,18 +38,21 @@ std::optional<std::string> WhyStopped(const Job& job, const Target& target) {
 
 std::optional<std::string> WhySourceLost(const Job& job) {
   const std::string source = absl::StrCat("source ", model::QuotePath(job.config.source));
-  const std::string unmounted = absl::StrCat("the filesystem of ", source, " (", job.mount.type, " on ", job.mount.source,
-                                             ") was unmounted, or another one was mounted over it; mount it again and "
-                                             "restart");
+  const std::string unmounted =
+      absl::StrCat("the filesystem of ", source, " (", job.mount.type, " on ", job.mount.source,
+                   ") was unmounted, or another one was mounted over it; mount it again and "
+                   "restart");
   // The descriptor lives for this check only: one that stays would keep a person's umount from succeeding.
   const os::UniqueFd now(::open(job.config.source.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!now) {
     const int error = errno;
     const auto mounted = watch::IsStillMounted(job.mount);
     if (mounted.ok() && !*mounted) return unmounted;
-    return absl::StrCat(source, " cannot be opened any more: ", std::strerror(error), "; put it back and restart");
+    return absl::StrCat(source, " cannot be opened any more: ", std::strerror(error),
+                        "; put it back and restart");
   }
-  struct stat status {}, at_start {};
+  struct stat status {
+  }, at_start{};
   if (::fstat(now.get(), &status) != 0 || ::fstat(job.tree->root_fd(), &at_start) != 0) {
     return absl::StrCat(source, " cannot be looked at: ", std::strerror(errno), "; restart when it can");
   }

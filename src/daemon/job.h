@@ -16,11 +16,13 @@
 
 namespace fanmirror::daemon {
 
-// One target of a job, as it runs. Built by the daemon before its threads start; after that nothing but `rates` changes.
+// One target of a job, as it runs. Built by the daemon before its threads start; after that nothing but
+// `rates` changes.
 struct Target {
   config::Target config;
   std::unique_ptr<replicate::Replicator> replicator;  // none when it could not be opened: `error` says why
   std::string error;
+  std::string earlier_error;  // what `last_error` is before anything was tried: kept from the run before
 
   void Sample(absl::Time now);  // progress into the rates
   Rates rates() const;
@@ -49,8 +51,9 @@ std::string TargetName(const Job& job, const Target& target);
 // Why the target does nothing until a person acts; nullopt when it works or retries by itself.
 std::optional<std::string> WhyStopped(const Job& job, const Target& target);
 
-// Why `job` must stop: its source path does not lead to the directory that was opened at the start any more (unmounted,
-// mounted over, replaced), or the mark is gone. One line with the cure; nullopt when all is as it was.
+// Why `job` must stop: its source path does not lead to the directory that was opened at the start any more
+// (unmounted, mounted over, replaced), or the mark is gone. One line with the cure; nullopt when all is as it
+// was.
 std::optional<std::string> WhySourceLost(const Job& job);
 
 }  // namespace fanmirror::daemon

@@ -45,9 +45,11 @@ class WhySourceLostTest : public ::testing::TestWithParam<std::string> {
 TEST_P(WhySourceLostTest, IsSaidWhenTheFilesystemIsUnmounted) {
   ASSERT_TRUE(filesystem_->Unmount().ok());
   // The directory below the mount point may hold nothing, or something of the same name.
-  EXPECT_THAT(Why(), HasSubstr("was unmounted, or another one was mounted over it; mount it again and restart"));
+  EXPECT_THAT(Why(),
+              HasSubstr("was unmounted, or another one was mounted over it; mount it again and restart"));
   ASSERT_EQ(::mkdir(job_.config.source.c_str(), 0755), 0);
-  EXPECT_THAT(Why(), HasSubstr("was unmounted, or another one was mounted over it; mount it again and restart"));
+  EXPECT_THAT(Why(),
+              HasSubstr("was unmounted, or another one was mounted over it; mount it again and restart"));
   ASSERT_EQ(::rmdir(job_.config.source.c_str()), 0);
 }
 

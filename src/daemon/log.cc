@@ -25,7 +25,9 @@ class JournalPriority : public spdlog::custom_flag_formatter {
     if (message.level >= spdlog::level::err) prefix = "<3>";
     out.append(prefix.data(), prefix.data() + prefix.size());
   }
-  std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<JournalPriority>(); }
+  std::unique_ptr<custom_flag_formatter> clone() const override {
+    return std::make_unique<JournalPriority>();
+  }
 };
 
 spdlog::level::level_enum LevelOf(Severity severity) {
@@ -77,10 +79,13 @@ bool IsJournal(int fd, const char* journal_stream) {
   return absl::StrCat(status.st_dev, ":", status.st_ino) == journal_stream;
 }
 
-Log::Log() : logger_(std::make_shared<spdlog::logger>("fanmirror", std::make_shared<spdlog::sinks::stderr_sink_mt>())) {
+Log::Log()
+    : logger_(
+          std::make_shared<spdlog::logger>("fanmirror", std::make_shared<spdlog::sinks::stderr_sink_mt>())) {
   auto formatter = std::make_unique<spdlog::pattern_formatter>();
   formatter->add_flag<JournalPriority>('*');
-  formatter->set_pattern(IsJournal(STDERR_FILENO, std::getenv("JOURNAL_STREAM")) ? "%*%v" : "%Y-%m-%d %T.%e %l: %v");
+  formatter->set_pattern(IsJournal(STDERR_FILENO, std::getenv("JOURNAL_STREAM")) ? "%*%v"
+                                                                                 : "%Y-%m-%d %T.%e %l: %v");
   logger_->set_formatter(std::move(formatter));
   logger_->flush_on(spdlog::level::trace);
   const std::string level = spdlog::details::os::getenv("SPDLOG_LEVEL");

@@ -20,8 +20,8 @@ using replicate::Severity;
 // Takes one line for people. Any thread.
 using LogSink = std::function<void(Severity, std::string_view line)>;
 
-// Lets a line through at most once in kInterval, so that a failure which repeats at once does not fill the journal.
-// Not thread-safe.
+// Lets a line through at most once in kInterval, so that a failure which repeats at once does not fill the
+// journal. Not thread-safe.
 class RepeatFilter {
  public:
   static constexpr absl::Duration kInterval = absl::Seconds(10);
@@ -42,8 +42,8 @@ class RepeatFilter {
 // One line, whatever bytes it holds: control characters become \xNN.
 std::string OneLine(std::string_view text);
 
-// Writes lines to stderr: with the priority prefix "<6>" when stderr is the journal, else with the time. Thread-safe.
-// The environment variable SPDLOG_LEVEL=debug shows debug lines.
+// Writes lines to stderr: with the priority prefix "<6>" when stderr is the journal, else with the time.
+// Thread-safe. The environment variable SPDLOG_LEVEL=debug shows debug lines.
 class Log {
  public:
   Log();

@@ -24,7 +24,8 @@ TEST(RepeatFilter, HoldsBackTheSameLineForItsInterval) {
 
 TEST(RepeatFilter, KeepsABoundedNumberOfLines) {
   RepeatFilter filter;
-  for (std::size_t i = 0; i < 10 * RepeatFilter::kMaxLines; ++i) EXPECT_EQ(filter.Admit(absl::StrCat(i), kBegin), 0u);
+  for (std::size_t i = 0; i < 10 * RepeatFilter::kMaxLines; ++i)
+    EXPECT_EQ(filter.Admit(absl::StrCat(i), kBegin), 0u);
   EXPECT_EQ(filter.Admit("0", kBegin), 0u);  // forgotten, so shown again
 }
 

@@ -32,7 +32,8 @@ class RateMeter {
   Rates rates() const;
 
  private:
-  std::deque<RateSample> samples_;  // the first is the newest one that is at least kWindow old, if there is any
+  std::deque<RateSample>
+      samples_;  // the first is the newest one that is at least kWindow old, if there is any
 };
 
 }  // namespace fanmirror::daemon

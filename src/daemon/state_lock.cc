@@ -29,7 +29,8 @@ absl::StatusOr<StateLock> StateLock::Take(const std::string& state_dir) {
   if (absl::Status made = MakePrivateDirectory(state_dir); !made.ok()) return made;
   const std::string path = state_dir + "/lock";
   os::UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!fd) return model::SystemFailure(model::Reaction::kHaltJob, "open", path, errno, "choose another state_dir");
+  if (!fd)
+    return model::SystemFailure(model::Reaction::kHaltJob, "open", path, errno, "choose another state_dir");
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return model::SystemFailure(model::Reaction::kHaltJob, "flock", path, errno);
     return model::Failure(model::Reaction::kHaltJob,

@@ -7,8 +7,8 @@
 
 namespace fanmirror::daemon {
 
-// One daemon a state directory: a lock on STATE_DIR/lock, held until destruction or the end of the process. The file
-// stays, and names the last holder's process.
+// One daemon a state directory: a lock on STATE_DIR/lock, held until destruction or the end of the process.
+// The file stays, and names the last holder's process.
 class StateLock {
  public:
   // Makes the directory when it is missing. Never waits; the refusal names the process that holds the lock.

@@ -39,7 +39,8 @@ TEST_F(StateLockTest, RefusesASecondHolderAndNamesTheFirst) {
   ASSERT_TRUE(first.ok()) << first.status();
   const auto second = StateLock::Take(state_dir_);
   ASSERT_FALSE(second.ok());
-  EXPECT_THAT(std::string(second.status().message()), HasSubstr(absl::StrCat("in use by process ", ::getpid())));
+  EXPECT_THAT(std::string(second.status().message()),
+              HasSubstr(absl::StrCat("in use by process ", ::getpid())));
 }
 
 TEST_F(StateLockTest, IsFreeOnceItsHolderDied) {

@@ -61,7 +61,8 @@ json TargetJson(const Job& job, const Target& target, const replicate::Progress&
 
 std::string JobState(const Job& job) {
   if (!job.error.empty()) return kFailed;
-  constexpr std::array<std::string_view, 5> kWorstFirst = {"halted", kFailed, "stopped", "connecting", "syncing"};
+  constexpr std::array<std::string_view, 5> kWorstFirst = {"halted", kFailed, "stopped", "connecting",
+                                                           "syncing"};
   for (const std::string_view state : kWorstFirst) {
     for (const auto& target : job.targets) {
       if (TargetState(job, *target, ProgressOf(*target)) == state) return std::string(state);

@@ -9,14 +9,15 @@
 
 namespace fanmirror::daemon {
 
-// All that `status` shows, as a JSON object. Per job: name, state, source, mount, filesystem, error, targets; per target:
-// name, state, path, lag_seconds, pending, acked_files, acked_bytes, failed_ops, scans, scanned, checked_files,
-// wire_bytes_sent, rates, last_path, last_error; counters (sums since the start): events, overflows, scans, scanned,
-// wire_bytes_sent; and the process itself. Strings may hold invalid UTF-8: write them with Dump. Thread-safe.
+// All that `status` shows, as a JSON object. Per job: name, state, source, mount, filesystem, error, targets;
+// per target: name, state, path, lag_seconds, pending, acked_files, acked_bytes, failed_ops, scans, scanned,
+// checked_files, wire_bytes_sent, rates, last_path, last_error; counters (sums since the start): events,
+// overflows, scans, scanned, wire_bytes_sent; and the process itself. Strings may hold invalid UTF-8: write
+// them with Dump. Thread-safe.
 nlohmann::json StatusJson(const Jobs& jobs, absl::Time started);
 
-// "halted" when a target waits for a person, else "failed", "connecting", "syncing": the worst that a target is in;
-// "live" when all are.
+// "halted" when a target waits for a person, else "failed", "connecting", "syncing": the worst that a target
+// is in; "live" when all are.
 std::string JobState(const Job& job);
 
 // "2 of 3 targets live, lag 0.3 s", for systemctl status.

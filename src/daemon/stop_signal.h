@@ -8,8 +8,9 @@
 
 namespace fanmirror::daemon {
 
-// Takes SIGTERM, SIGINT and SIGHUP for the whole process: the first asks for an orderly stop, the second ends the
-// process at once. Ignores SIGPIPE. Made in main before any other thread, so that all of them have the signals blocked.
+// Takes SIGTERM, SIGINT and SIGHUP for the whole process: the first asks for an orderly stop, the second ends
+// the process at once. Ignores SIGPIPE. Made in main before any other thread, so that all of them have the
+// signals blocked.
 class StopSignal {
  public:
   StopSignal();

@@ -13,8 +13,8 @@ namespace {
 
 constexpr int kOrderly = 42;
 
-// In a process of its own, since a StopSignal changes the signals of the whole process. Says on `ready` that it waits, and
-// then that it stops.
+// In a process of its own, since a StopSignal changes the signals of the whole process. Says on `ready` that
+// it waits, and then that it stops.
 void WaitForSignal(int ready, bool stop_takes_forever) {
   StopSignal stop;
   char said = 'w';

@@ -12,8 +12,8 @@
 
 namespace fanmirror::daemon {
 
-// The thread that looks after running jobs: halts those whose source was unmounted or replaced, samples the rates, and
-// tells the service manager that we are alive.
+// The thread that looks after running jobs: halts those whose source was unmounted or replaced, samples the
+// rates, and tells the service manager that we are alive.
 class Supervisor {
  public:
   static constexpr absl::Duration kSampleInterval = absl::Seconds(1);
