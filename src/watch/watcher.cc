@@ -11,17 +11,17 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <condition_variable>
 #include <csignal>
 #include <cstdint>
 #include <fstream>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "model/failure.h"
 #include "os/unique_fd.h"
@@ -37,6 +37,9 @@ constexpr std::size_t kBufferBytes = 256U << 10;
 // An event holds at most two names of 255 bytes and three handles; below this much free space the kernel may
 // have had more to give.
 constexpr std::size_t kLargestEventBytes = 2U << 10;
+
+// For ever, as far as a clock that counts nanoseconds can add it to now.
+constexpr absl::Duration kLongestWait = absl::Hours(24 * 365);
 
 class FanotifyWatcher final : public Watcher {
  public:
@@ -73,11 +76,13 @@ class FanotifyWatcher final : public Watcher {
   std::atomic<std::uint64_t> overflows_ = 0;
   std::atomic<std::uint64_t> filesystem_errors_ = 0;
 
-  mutable absl::Mutex mutex_;
-  std::vector<int> ignored_ ABSL_GUARDED_BY(mutex_);
+  // Guards the four below.
+  std::mutex mutex_;
+  std::condition_variable drained_;
+  std::vector<int> ignored_;
   // Calls of Drain are numbered; all up to drains_done_ are finished.
-  std::uint64_t drains_asked_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::uint64_t drains_done_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::uint64_t drains_asked_ = 0;
+  std::uint64_t drains_done_ = 0;
 
   // The thread's own.
   EventDispatch dispatch_;
@@ -110,12 +115,12 @@ void FanotifyWatcher::Wake() const {
 }
 
 void FanotifyWatcher::IgnoreProcess(int pid) {
-  const absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   ignored_.push_back(pid);
 }
 
 void FanotifyWatcher::UnignoreProcess(int pid) {
-  const absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   const auto found = std::find(ignored_.begin() + 1, ignored_.end(), pid);  // the first is our own
   if (found != ignored_.end()) ignored_.erase(found);
 }
@@ -156,7 +161,7 @@ bool FanotifyWatcher::ReadOnce() {
   }
   std::vector<int> ignored;
   {
-    const absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     ignored = ignored_;
   }
   const auto size = static_cast<std::size_t>(bytes);
@@ -181,7 +186,7 @@ bool FanotifyWatcher::ReadOnce() {
 void FanotifyWatcher::BeginDrain() {
   if (draining_ != 0) return;  // whoever asked since then has the next turn
   {
-    const absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     if (drains_asked_ == drains_done_) return;
     draining_ = drains_asked_;
   }
@@ -197,8 +202,9 @@ void FanotifyWatcher::BeginDrain() {
 void FanotifyWatcher::EndDrain(bool queue_was_empty) {
   if (draining_ == 0 || (!queue_was_empty && taken_ < drained_at_)) return;
   {
-    const absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     drains_done_ = draining_;
+    drained_.notify_all();
     // Who asked while this drain was under way has been waked for already, and that wake may be consumed.
     if (drains_asked_ != drains_done_) Wake();
   }
@@ -206,11 +212,11 @@ void FanotifyWatcher::EndDrain(bool queue_was_empty) {
 }
 
 absl::Status FanotifyWatcher::Drain(absl::Duration timeout) {
-  const absl::MutexLock lock(&mutex_);
+  std::unique_lock lock(mutex_);
   const std::uint64_t mine = ++drains_asked_;
   Wake();
-  const auto done = [this, mine]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return drains_done_ >= mine; };
-  if (mutex_.AwaitWithTimeout(absl::Condition(&done), timeout)) return absl::OkStatus();
+  const auto limit = absl::ToChronoNanoseconds(std::min(timeout, kLongestWait));
+  if (drained_.wait_for(lock, limit, [&] { return drains_done_ >= mine; })) return absl::OkStatus();
   return model::Failure(model::Reaction::kRetry,
                         absl::StrCat("wait for the queue of file events: not read up to now within ",
                                      absl::FormatDuration(timeout), "; ask again"));

@@ -181,7 +181,7 @@ TEST_P(WatcherTest, TwoSubscriptionsShareTheMark) {
 
 TEST_P(WatcherTest, DrainIsCompleteUnderAConstantStream) {
   // So that the stream never ends, but a reader that is slowed by a sanitizer keeps up with it.
-  constexpr timespec kPace = {0, 100'000};
+  constexpr timespec kPace = {0, 1'000'000};
   StartWatching();
   std::vector<pid_t> busy;
   for (int writer = 0; writer < 2; ++writer) {

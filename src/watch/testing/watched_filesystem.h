@@ -5,12 +5,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <condition_variable>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
-#include "absl/synchronization/mutex.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "os/testing/filesystem.h"
@@ -23,35 +24,36 @@ namespace fanmirror::watch {
 class Recorder {
  public:
   void Add(absl::Span<const model::Change> changes) {
-    const absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     largest_call_ = std::max(largest_call_, changes.size());
     changes_.insert(changes_.end(), changes.begin(), changes.end());
+    added_.notify_all();
   }
   void AddLoss() {
-    const absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     ++losses_;
   }
   // What was told since the last call.
   std::vector<model::Change> Take() {
-    const absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     return std::exchange(changes_, {});
   }
   void WaitForAny() {
-    const absl::MutexLock lock(&mutex_);
-    mutex_.Await(absl::Condition(
-        +[](Recorder* self) { return !self->changes_.empty(); }, this));
+    std::unique_lock lock(mutex_);
+    added_.wait(lock, [this] { return !changes_.empty(); });
   }
   std::size_t largest_call() const {
-    const absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     return largest_call_;
   }
   int losses() const {
-    const absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     return losses_;
   }
 
  private:
-  mutable absl::Mutex mutex_;
+  mutable std::mutex mutex_;
+  std::condition_variable added_;
   std::vector<model::Change> changes_;
   std::size_t largest_call_ = 0;
   int losses_ = 0;
