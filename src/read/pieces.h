@@ -9,9 +9,10 @@
 
 namespace fanmirror::read {
 
-// Bytes of data read at once. Large enough that system calls and frames do not count beside the copying,
-// small enough that a piece is still in the processor's cache when it is hashed and sent: the warm rate falls
-// beyond 512 KiB.
+// Bytes of data read at once: large enough that system calls and frames do not count beside the copying,
+// small enough that a piece is still in the processor's cache when it is hashed and sent, and that one for
+// each of many files is little memory. From 64 KiB to 256 KiB the cost of a warm gigabyte hardly differs
+// (0.15 s of processor time).
 inline constexpr std::uint64_t kPieceBytes = std::uint64_t{256} << 10;
 
 // A range of a file and the memory that it is read into.
