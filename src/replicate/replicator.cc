@@ -251,7 +251,7 @@ std::int64_t ReplicatorImpl::NextDeadlineNs() {
   if (ready_ && !drain_ && under_way_ < kMaxBatchesUnderWay) {
     if (const auto due = pending_->NextDue()) deadline = std::min(deadline, *due);
   }
-  if (acked_since_ns_ != 0) deadline = std::min(deadline, acked_since_ns_ + kCommitDelayNs);
+  if (AnythingToCommit()) deadline = std::min(deadline, acked_since_ns_ + kCommitDelayNs);
   return std::max(deadline, now);
 }
 

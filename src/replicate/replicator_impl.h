@@ -102,6 +102,7 @@ class ReplicatorImpl : public Replicator {
   std::vector<catalogue::Effect> EffectsOf(const plan::Step& step, const OpResult& result) const;
   void AddRetry(const model::Change& change, const absl::Status& status, const Since& since);
   void LookAgain(const model::Change& change, std::int64_t delay_ns, const Since& since);
+  bool AnythingToCommit() const;
   bool CommitDue() const;
   absl::Status Commit();
   static std::string KeyOf(const model::Change& change);

@@ -69,7 +69,7 @@ bool ReplicatorImpl::PlanRound() {
   SendPlan(std::move(plan), round, since);
   deferred_.push_back({next_batch_ - 1, proof});
   for (const ProofHandle& done : finished) deferred_.push_back({next_batch_ - 1, done});
-  if (acked_since_ns_ == 0) acked_since_ns_ = os::BoottimeNs();
+  if (acked_since_ns_ == 0 && AnythingToCommit()) acked_since_ns_ = os::BoottimeNs();
   if (scanner_.Idle() && state_ == State::kSyncing) {
     state_ = State::kLive;
     Log(Severity::kInfo, "the scan is through");

@@ -134,10 +134,12 @@ void ReplicatorImpl::LookAgain(const Change& change, std::int64_t delay_ns, cons
                       .first_sequence = since.sequence});
 }
 
+bool ReplicatorImpl::AnythingToCommit() const {
+  return !acked_effects_.empty() || !retries_.empty() || (!deferred_.empty() && deferred_.front().batch <= acked_batch_);
+}
+
 bool ReplicatorImpl::CommitDue() const {
-  const bool anything = !acked_effects_.empty() || !retries_.empty() ||
-                        (!deferred_.empty() && deferred_.front().batch <= acked_batch_);
-  if (!anything) return false;
+  if (!AnythingToCommit()) return false;
   return under_way_ == 0 || acked_effects_.size() >= kCommitEffects ||
          os::BoottimeNs() - acked_since_ns_ >= kCommitDelayNs;
 }
@@ -155,7 +157,7 @@ absl::Status ReplicatorImpl::Commit() {
     LetGo(deferred_.front().proof);
     deferred_.pop_front();
   }
-  acked_since_ns_ = deferred_.empty() ? 0 : os::BoottimeNs();
+  acked_since_ns_ = 0;
   if (proved_.empty() && retries_.empty()) return absl::OkStatus();
   const absl::Status status = pending_->Settle(proved_, retries_);
   proved_.clear();
