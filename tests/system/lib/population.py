@@ -77,7 +77,7 @@ def make_specials(d):
     os.close(directory)
     listener.close()
     os.mknod(f"{d}/null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
-    os.mknod(f"{d}/disk", stat.S_IFBLK | 0o660, os.makedev(259, 1_048_575))
+    os.mknod(f"{d}/disk", stat.S_IFBLK | 0o660, os.makedev(259, 262_143))
     at(f"{d}/null", EPOCH_2001)
 
 
