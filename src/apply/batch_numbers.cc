@@ -66,7 +66,7 @@ absl::StatusOr<std::vector<std::string>> NamesIn(int home_fd) {
 }  // namespace
 
 absl::Status BatchNumbers::Load(int home_fd) {
-  const absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   home_fd_ = home_fd;
   const auto names = NamesIn(home_fd);
   if (!names.ok()) return names.status();
@@ -78,7 +78,7 @@ absl::Status BatchNumbers::Load(int home_fd) {
 }
 
 absl::Status BatchNumbers::Reset() {
-  const absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   return RemoveAll();
 }
 
@@ -107,23 +107,23 @@ absl::Status BatchNumbers::MoveTo(std::uint64_t begun, std::uint64_t durable) {
 }
 
 absl::Status BatchNumbers::Begin(std::uint64_t number) {
-  const absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   // A source that was restored from a backup counts from an earlier number on.
   return MoveTo(number, std::min(durable_, number - 1));
 }
 
 absl::Status BatchNumbers::Durable(std::uint64_t number) {
-  const absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   return MoveTo(begun_, std::min(number, begun_));
 }
 
 std::uint64_t BatchNumbers::begun() const {
-  const absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   return begun_;
 }
 
 std::uint64_t BatchNumbers::durable() const {
-  const absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   return durable_;
 }
 

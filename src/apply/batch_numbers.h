@@ -1,11 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
 #include <string>
 #include <string_view>
 
 #include "absl/status/status.h"
-#include "absl/synchronization/mutex.h"
 
 namespace fanmirror::apply {
 
@@ -29,13 +29,14 @@ class BatchNumbers {
   std::uint64_t durable() const;
 
  private:
-  absl::Status MoveTo(std::uint64_t begun, std::uint64_t durable) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status RemoveAll() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // With the mutex held.
+  absl::Status MoveTo(std::uint64_t begun, std::uint64_t durable);
+  absl::Status RemoveAll();
 
-  mutable absl::Mutex mutex_;
+  mutable std::mutex mutex_;  // guards the following
   int home_fd_ = -1;
-  std::uint64_t begun_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::uint64_t durable_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::uint64_t begun_ = 0;
+  std::uint64_t durable_ = 0;
 };
 
 }  // namespace fanmirror::apply

@@ -9,7 +9,7 @@
 namespace fanmirror::apply {
 
 absl::Status Output::Write(std::string_view bytes) {
-  const absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   while (!bytes.empty()) {
     const ssize_t written = write(fd_, bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;

@@ -1,9 +1,9 @@
 #pragma once
 
+#include <mutex>
 #include <string_view>
 
 #include "absl/status/status.h"
-#include "absl/synchronization/mutex.h"
 
 namespace fanmirror::apply {
 
@@ -15,7 +15,7 @@ class Output {
   absl::Status Write(std::string_view bytes);
 
  private:
-  absl::Mutex mutex_;
+  std::mutex mutex_;
   int fd_;
 };
 

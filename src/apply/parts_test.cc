@@ -1,10 +1,11 @@
 #include <gtest/gtest.h>
 
+#include <future>
+#include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "absl/synchronization/mutex.h"
-#include "absl/synchronization/notification.h"
 #include "apply/content_hasher.h"
 #include "apply/marker.h"
 #include "apply/poison.h"
@@ -18,29 +19,30 @@ namespace {
 class Log {
  public:
   void Add(std::string line) {
-    const absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     lines_.push_back(std::move(line));
   }
   std::vector<std::string> lines() const {
-    const absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     return lines_;
   }
 
  private:
-  mutable absl::Mutex mutex_;
-  std::vector<std::string> lines_ ABSL_GUARDED_BY(mutex_);
+  mutable std::mutex mutex_;
+  std::vector<std::string> lines_;
 };
 
 TEST(Syncer, OneSyncCoversWhatEndedWhileTheLastOneRan) {
   Log log;
-  absl::Notification first_began, go_on;
+  std::promise<void> first_began, go_on;
+  bool first = true;  // of the thread of the Syncer
   {
     Syncer syncer({.sync =
                        [&] {
                          log.Add("sync");
-                         if (!first_began.HasBeenNotified()) {
-                           first_began.Notify();
-                           go_on.WaitForNotification();
+                         if (std::exchange(first, false)) {
+                           first_began.set_value();
+                           go_on.get_future().wait();
                          }
                          return absl::OkStatus();
                        },
@@ -50,10 +52,10 @@ TEST(Syncer, OneSyncCoversWhatEndedWhileTheLastOneRan) {
                          return absl::OkStatus();
                        }});
     syncer.Ended({1, {}});
-    first_began.WaitForNotification();
+    first_began.get_future().wait();
     syncer.Ended({2, {}});
     syncer.Ended({3, {}});
-    go_on.Notify();
+    go_on.set_value();
     EXPECT_TRUE(syncer.Drain().ok());
   }
   EXPECT_EQ(log.lines(), (std::vector<std::string>{"sync", "1", "sync", "2", "3"}));

@@ -12,48 +12,40 @@ Syncer::Syncer(Calls calls)
 
 Syncer::~Syncer() {
   {
-    const absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
+  changed_.notify_all();
   thread_.join();
 }
 
 void Syncer::Ended(wire::Ack ack) {
-  const absl::MutexLock lock(&mutex_);
-  const auto room = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return waiting_.size() + syncing_ < kMaxWaiting || !failure_.ok();
-  };
-  mutex_.Await(absl::Condition(&room));
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return waiting_.size() + syncing_ < kMaxWaiting || !failure_.ok(); });
   if (failure_.ok()) waiting_.push_back(std::move(ack));
+  changed_.notify_all();
 }
 
 absl::Status Syncer::Drain() {
-  const absl::MutexLock lock(&mutex_);
-  const auto done = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return (waiting_.empty() && syncing_ == 0) || !failure_.ok();
-  };
-  mutex_.Await(absl::Condition(&done));
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return (waiting_.empty() && syncing_ == 0) || !failure_.ok(); });
   return failure_;
 }
 
 void Syncer::Run() {
+  std::unique_lock lock(mutex_);
   for (;;) {
-    std::vector<wire::Ack> acks;
-    {
-      const absl::MutexLock lock(&mutex_);
-      const auto wanted = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-        return !waiting_.empty() || stopping_;
-      };
-      mutex_.Await(absl::Condition(&wanted));
-      if (stopping_) return;
-      acks.swap(waiting_);
-      syncing_ = acks.size();
-    }
+    changed_.wait(lock, [this] { return !waiting_.empty() || stopping_; });
+    if (stopping_) return;
+    const std::vector<wire::Ack> acks = std::exchange(waiting_, {});
+    syncing_ = acks.size();
+    lock.unlock();
     absl::Status status = SyncAndAcknowledge(acks);
-    const absl::MutexLock lock(&mutex_);
+    lock.lock();
     syncing_ = 0;
-    if (status.ok()) continue;
     failure_ = std::move(status);
+    changed_.notify_all();
+    if (failure_.ok()) continue;
     // Tells the thread that reads the input; the eventfd cannot be full.
     static_cast<void>(eventfd_write(failed_fd_.get(), 1));
     return;

@@ -1,12 +1,13 @@
 #pragma once
 
+#include <condition_variable>
 #include <cstddef>
 #include <functional>
+#include <mutex>
 #include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/synchronization/mutex.h"
 #include "os/unique_fd.h"
 #include "wire/messages.h"
 
@@ -42,11 +43,13 @@ class Syncer {
 
   Calls calls_;
   os::UniqueFd failed_fd_;
-  absl::Mutex mutex_;
-  std::vector<wire::Ack> waiting_ ABSL_GUARDED_BY(mutex_);
-  std::size_t syncing_ ABSL_GUARDED_BY(mutex_) = 0;  // batches that the sync under way covers
-  absl::Status failure_ ABSL_GUARDED_BY(mutex_);
-  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  // A std::mutex: the thread sanitizer does not see into the abseil of the distribution.
+  std::mutex mutex_;  // guards the following
+  std::condition_variable changed_;
+  std::vector<wire::Ack> waiting_;
+  std::size_t syncing_ = 0;  // batches that the sync under way covers
+  absl::Status failure_;
+  bool stopping_ = false;
   std::thread thread_;  // last: it uses all the others
 };
 
