@@ -38,7 +38,8 @@ TEST(SystemFailure, SaysCallPathReasonAndCure) {
   EXPECT_EQ(std::string(status.message()), "open '/a\\x0ab': No space left on device; free some space");
   EXPECT_EQ(ReactionOf(status), Reaction::kHaltJob);
   EXPECT_EQ(ErrnoOf(status), ENOSPC);
-  EXPECT_EQ(std::string(SystemFailure(Reaction::kRetry, "stat", "x", EIO).message()), "stat 'x': Input/output error");
+  EXPECT_EQ(std::string(SystemFailure(Reaction::kRetry, "stat", "x", EIO).message()),
+            "stat 'x': Input/output error");
 }
 
 struct Quoted {
@@ -52,11 +53,13 @@ TEST_P(QuotePathTable, ShowsOneLine) { EXPECT_EQ(QuotePath(GetParam().path), Get
 
 INSTANTIATE_TEST_SUITE_P(
     Paths, QuotePathTable,
-    testing::Values(Quoted{"", "''"}, Quoted{"/srv/a b", "'/srv/a b'"}, Quoted{"a\nb\t\x7f", "'a\\x0ab\\x09\\x7f'"},
-                    Quoted{"it's", "'it\\x27s'"}, Quoted{"a\\b", "'a\\x5cb'"}, Quoted{std::string(1, '\0'), "'\\x00'"},
+    testing::Values(Quoted{"", "''"}, Quoted{"/srv/a b", "'/srv/a b'"},
+                    Quoted{"a\nb\t\x7f", "'a\\x0ab\\x09\\x7f'"}, Quoted{"it's", "'it\\x27s'"},
+                    Quoted{"a\\b", "'a\\x5cb'"}, Quoted{std::string(1, '\0'), "'\\x00'"},
                     Quoted{"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "'\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80'"},
-                    Quoted{"\xc3", "'\\xc3'"}, Quoted{"\xe2\x82", "'\\xe2\\x82'"}, Quoted{"\xff\xfe", "'\\xff\\xfe'"},
-                    Quoted{"\xc0\x80", "'\\xc0\\x80'"}, Quoted{"\xc3(", "'\\xc3('"}));
+                    Quoted{"\xc3", "'\\xc3'"}, Quoted{"\xe2\x82", "'\\xe2\\x82'"},
+                    Quoted{"\xff\xfe", "'\\xff\\xfe'"}, Quoted{"\xc0\x80", "'\\xc0\\x80'"},
+                    Quoted{"\xc3(", "'\\xc3('"}));
 
 TEST(QuotePath, ShortensInTheMiddle) {
   EXPECT_EQ(QuotePath(std::string(300, 'a')), "'" + std::string(300, 'a') + "'");

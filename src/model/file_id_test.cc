@@ -13,8 +13,8 @@ namespace {
 TEST(FileId, ComesBackFromItsEncoding) {
   const std::string handle("\x01\x00\xff'\n7890", 9);
   for (const FileId& id : {*FileId::FromHandle(1, handle), *FileId::FromHandle(0xfc, ""),
-                           *FileId::FromHandle(0x81, std::string(FileId::kMaxHandleBytes, '\xff')), FileId::Limbo(),
-                           FileId::Foreign(0), FileId::Foreign(~std::uint64_t{0})}) {
+                           *FileId::FromHandle(0x81, std::string(FileId::kMaxHandleBytes, '\xff')),
+                           FileId::Limbo(), FileId::Foreign(0), FileId::Foreign(~std::uint64_t{0})}) {
     const std::string encoded = id.Encode() + "rest";
     std::string_view in = encoded;
     const auto back = FileId::Consume(&in);
@@ -27,7 +27,8 @@ TEST(FileId, ComesBackFromItsEncoding) {
 TEST(FileId, TakesOnlyKernelHandlesThatFit) {
   EXPECT_TRUE(FileId::FromHandle(1, std::string(FileId::kMaxHandleBytes, 'x')));
   EXPECT_FALSE(FileId::FromHandle(1, std::string(FileId::kMaxHandleBytes + 1, 'x')));
-  for (const int type : {-1, 0, 0xfd, 0xfe, 0xff, 0x100, 0x101}) EXPECT_FALSE(FileId::FromHandle(type, "x")) << type;
+  for (const int type : {-1, 0, 0xfd, 0xfe, 0xff, 0x100, 0x101})
+    EXPECT_FALSE(FileId::FromHandle(type, "x")) << type;
 }
 
 TEST(FileId, KindsAreDistinct) {
