@@ -13,7 +13,7 @@ TEST(FormatStatusTable, IsATableForPeople) {
     "counters": {"events": 7, "overflows": 0, "scans": 1, "scanned": 12, "wire_bytes_sent": 2048},
     "jobs": [{"name": "uploads", "targets": [
       {"name": "dr1", "state": "live", "lag_seconds": 0.04, "pending": 2, "acked_files": 10,
-       "acked_bytes": 1024,       "files_per_second": 1.6, "bytes_per_second": 100, "last_error": ""},
+       "acked_bytes": 1024, "files_per_second": 1.6, "bytes_per_second": 100, "last_error": ""},
       {"name": "dr22", "state": "connecting", "lag_seconds": 90, "pending": 3,
        "last_error": "no\nroute"}]}]})");
   EXPECT_EQ(

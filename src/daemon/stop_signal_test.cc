@@ -43,7 +43,11 @@ class Child {
     char said = 0;
     return ::read(pipe_[0], &said, 1) == 1 ? said : '?';
   }
-  void Signal(int number) { ::kill(pid_, number); }
+  // Never to -1, which is everybody.
+  void Signal(int number) {
+    ASSERT_GT(pid_, 0);
+    ASSERT_EQ(::kill(pid_, number), 0);
+  }
   int ExitCode() {
     int status = 0;
     ::waitpid(pid_, &status, 0);
