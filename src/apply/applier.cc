@@ -96,8 +96,6 @@ absl::Status Applier::Make(const wire::ReceivedOp& op) {
   const absl::Status placed = appears ? PlaceStaged(op, name) : dressed;
   if (placed.ok()) return dressed;
   unlinkat(staging_->fd(), name.c_str(), directory ? AT_REMOVEDIR : 0);
-  // The directory was there already: it becomes like the new one.
-  if (directory && model::ErrnoOf(placed) == EEXIST) return SetMetadata(op);
   return placed;
 }
 

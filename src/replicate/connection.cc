@@ -131,7 +131,18 @@ absl::Status ReplicatorImpl::AgreeOnState(const wire::HelloReply& reply) {
   return catalogue_->SetHeader(agreed);
 }
 
-absl::Status ReplicatorImpl::LearnAll() { return MakeLearner().LearnAll(); }
+absl::Status ReplicatorImpl::LearnAll() {
+  Learner learner = MakeLearner();
+  const absl::Status status = learner.LearnAll();
+  NoteLearnt(learner);
+  return status;
+}
+
+// No barrier falls before what was learnt is compared with the source.
+void ReplicatorImpl::NoteLearnt(const Learner& learner) {
+  const Since since{pending_->OldestSequence().value_or(0), pending_->OldestNs().value_or(0)};
+  for (const model::Change& change : learner.changes()) LookAgain(change, 0, since);
+}
 
 // Lists what batches `first` to `last` touched (0: none), and what failed ops touched.
 absl::Status ReplicatorImpl::LearnUnknown(std::uint64_t first, std::uint64_t last) {
@@ -148,8 +159,12 @@ absl::Status ReplicatorImpl::LearnUnknown(std::uint64_t first, std::uint64_t las
   Learner learner = MakeLearner();
   // In the order of their paths: a directory before what is in it.
   for (const auto& [path, recursive] : std::exchange(relearn_, {})) {
-    if (absl::Status status = learner.LearnPlace(path, recursive); !status.ok()) return status;
+    const absl::Status status = learner.LearnPlace(path, recursive);
+    if (status.ok()) continue;
+    NoteLearnt(learner);
+    return status;
   }
+  NoteLearnt(learner);
   settled_batch_ = next_batch_ - 1;
   drain_ = false;
   return absl::OkStatus();

@@ -1,5 +1,6 @@
 #include "replicate/learner.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/random/random.h"
@@ -28,6 +29,10 @@ Effect SetNode(const FileId& id, model::Metadata metadata) {
   Effect effect{.kind = Effect::Kind::kSetNode, .id = id, .name = {}, .to = {}, .record = {}};
   effect.record.metadata = metadata;
   return effect;
+}
+
+model::Change TreeChange(const FileId& dir) {
+  return {.kind = model::Change::Kind::kTree, .id = dir, .name = "", .content = false, .startup = false};
 }
 
 Effect SetName(const Name& name, const FileId& id) {
@@ -74,6 +79,7 @@ std::optional<FileId> LimboId(const std::string& name) {
 
 absl::Status Learner::LearnAll() {
   if (absl::Status status = catalogue_->Clear(); !status.ok()) return status;
+  changes_.push_back(TreeChange(tree_->root()));
   Add(SetNode(tree_->root(), DirectoryMetadata()));
   if (absl::Status status = LearnDirectories({{FileId::Limbo(), plan::kLimboPath}}); !status.ok()) return status;
   return LearnDirectories({{tree_->root(), ""}});
@@ -102,6 +108,8 @@ absl::Status Learner::LearnEntry(const Directory& dir, const wire::ListedEntry& 
   if (dir.id.is_limbo() && !LimboId(entry.name)) return absl::OkStatus();
   const auto id = Identify(dir, entry);
   if (!id.ok()) return id.status();
+  if (directory && !id->is_foreign()) changes_.push_back(TreeChange(*id));
+  if (catalogue_->Child({dir.id, entry.name}) == *id && catalogue_->Node(*id)) return absl::OkStatus();
   Add(SetNode(*id, entry.metadata));
   Add(SetName({dir.id, entry.name}, *id));
   if (directory) stack->push_back({*id, path});
@@ -116,7 +124,9 @@ absl::StatusOr<FileId> Learner::Identify(const Directory& dir, const wire::Liste
   if (!*node || !MayBeTheSame((*node)->metadata, entry.metadata)) return NewForeign();
   const FileId id = (*node)->id;
   // Known to lie elsewhere on the target: then this is another node, or that place is of unknown outcome, too.
-  if (!inode_of_.contains(id) && !catalogue_->NamesOf(id).empty()) return NewForeign();
+  const std::vector<Name> known = catalogue_->NamesOf(id);
+  const bool here = std::find(known.begin(), known.end(), Name{dir.id, entry.name}) != known.end();
+  if (!here && !known.empty() && !inode_of_.contains(id)) return NewForeign();
   if ((*node)->metadata.type == NodeType::kDirectory) return id;
   if ((*node)->metadata.links < 2 && entry.metadata.links < 2) return id;
   // Names are grouped on the target as they are on the source, or they are not the same.
@@ -146,6 +156,7 @@ absl::Status Learner::LearnPlace(const std::string& path, bool recursive) {
   if (path.empty()) {
     const auto root = catalogue_->Node(tree_->root());
     Add(SetNode(tree_->root(), root ? root->metadata : DirectoryMetadata()));
+    changes_.push_back(plan::NodeChange(tree_->root()));
     return Flush(1);
   }
   const std::size_t slash = path.rfind('/');
@@ -154,6 +165,7 @@ absl::Status Learner::LearnPlace(const std::string& path, bool recursive) {
   if (!parent) return absl::OkStatus();  // the parent itself is of unknown outcome, and learnt as such
   const Name name{*parent, path.substr(slash == std::string::npos ? 0 : slash + 1)};
 
+  if (!parent->is_limbo()) changes_.push_back(plan::NameChange(name));
   std::optional<wire::ListedEntry> self;
   const absl::Status listed = list_(path, /*children=*/false, [&](const wire::Listing& listing) {
     if (listing.exists) self = listing.self;
@@ -167,6 +179,7 @@ absl::Status Learner::LearnPlace(const std::string& path, bool recursive) {
                                 record->metadata.type == NodeType::kDirectory;
   if (both_directories && !recursive) {
     Add(SetNode(*child, record->metadata));
+    changes_.push_back(plan::NodeChange(*child));
     return Flush(1);
   }
   if (child) Forget(name);

@@ -9,6 +9,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "catalogue/catalogue.h"
+#include "model/change.h"
 #include "os/tree.h"
 #include "scan/walk.h"
 #include "wire/messages.h"
@@ -31,6 +32,8 @@ class Learner {
   absl::Status LearnAll();
   // One place, and all below it when `recursive` (or when the catalogue knows nothing there).
   absl::Status LearnPlace(const std::string& path, bool recursive);
+  // Where the source must be looked at again, because the catalogue was corrected there.
+  const std::vector<model::Change>& changes() const { return changes_; }
 
  private:
   struct Directory {
@@ -50,6 +53,7 @@ class Learner {
   catalogue::Catalogue* catalogue_;
   List list_;
   std::vector<catalogue::Effect> effects_;
+  std::vector<model::Change> changes_;
   // Of nodes with several names: which node of the target they are.
   absl::flat_hash_map<model::FileId, std::uint64_t> inode_of_;
   absl::flat_hash_map<std::uint64_t, model::FileId> id_of_;

@@ -33,6 +33,7 @@ void Looker::Add(const Change& change, bool limbo_is_over) {
     case Change::Kind::kName: {
       const Name name{change.id, change.name};
       LookAtName(name, /*startup=*/false);
+      LookAtDirectoryOf(name);
       if (!change.content) break;
       const auto it = facts_.names.find(name);
       if (it != facts_.names.end() && it->second.node) facts_.content.insert(it->second.node->id);
@@ -181,6 +182,14 @@ void Looker::Observe(const Name& name, Observation observation, const std::strin
     displaced_.push_back(*child);
   }
   facts_.names[name] = std::move(observation);
+}
+
+// A name that came and went leaves its trace in the mtime of its directory.
+void Looker::LookAtDirectoryOf(const Name& name) {
+  const FileId& dir = name.dir;
+  if (facts_.nodes.contains(dir) || IsObserved(dir) || !expected_->Node(dir)) return;
+  const auto node = tree_->LookNode(dir);
+  if (node.ok() && *node) facts_.nodes[dir] = **node;
 }
 
 void Looker::Close() {

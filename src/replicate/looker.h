@@ -54,6 +54,7 @@ class Looker {
 
  private:
   void LookAtName(const model::Name& name, bool startup);
+  void LookAtDirectoryOf(const model::Name& name);
   bool MakeDirectoryKnown(const model::FileId& dir, bool startup);
   void Observe(const model::Name& name, plan::Observation observation, const std::string& path);
   void Enqueue(const model::Name& name, bool startup);

@@ -84,6 +84,7 @@ class ReplicatorImpl : public Replicator {
   absl::Status ListPlace(const std::string& path, bool children,
                          const std::function<absl::Status(const wire::Listing&)>& frame);
   Learner MakeLearner();
+  void NoteLearnt(const Learner& learner);
 
   // rounds.cc
   bool PlanRound();

@@ -31,9 +31,19 @@ void Selection::Offer(const Candidate& candidate) {
   } else if (candidate.place.kind == EventPlace::Kind::kNowhere) {
     if (!SelectsNode(candidate.id)) return;
   } else if (Selects(candidate.place) == Answer::kNo) {
+    if (candidate.kind == model::Change::Kind::kName) AddDirectoryOf(candidate.place);
     return;
   }
   Add(candidate);
+}
+
+// An entry that is nobody's changes the mtime of its directory all the same.
+void Selection::AddDirectoryOf(const EventPlace& place) {
+  if (VerdictOf(place.dir).where != Where::kInside) return;
+  Candidate directory;
+  directory.kind = model::Change::Kind::kNode;
+  directory.id = place.dir;
+  Add(directory);
 }
 
 Selection::Answer Selection::Selects(const EventPlace& place) {

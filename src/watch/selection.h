@@ -48,6 +48,7 @@ class Selection {
   // The verdict, and whether it stays true until a directory is renamed.
   std::pair<Verdict, bool> Locate(const model::FileId& dir) const;
   void Add(const Candidate& candidate);
+  void AddDirectoryOf(const EventPlace& place);
 
   const Subscription subscription_;
   std::vector<std::string> ignored_;
