@@ -60,7 +60,6 @@ json TargetJson(const Job& job, const Target& target, const replicate::Progress&
 }  // namespace
 
 std::string JobState(const Job& job) {
-  if (!job.error.empty()) return kFailed;
   constexpr std::array<std::string_view, 5> kWorstFirst = {"halted", kFailed, "stopped", "connecting",
                                                            "syncing"};
   for (const std::string_view state : kWorstFirst) {
