@@ -30,7 +30,7 @@ class LocalLinkTest : public ::testing::Test {
 
 TEST_F(LocalLinkTest, EchoesEveryByte) {
   auto link = Start("exec cat");
-  EXPECT_EQ(Echo(*link, std::size_t{1} << 28), absl::OkStatus());
+  EXPECT_EQ(Echo(*link, kEchoBytes), absl::OkStatus());
 }
 
 TEST_F(LocalLinkTest, TellsExitStatusAndLastLineOfStderr) {

@@ -64,7 +64,7 @@ long ResidentBytes() {
 TEST_F(SshTransferTest, EchoesEveryByte) {
   auto link = Connect("cat");
   ASSERT_NE(link, nullptr);
-  EXPECT_EQ(Echo(*link, std::size_t{1} << 30), absl::OkStatus());
+  EXPECT_EQ(Echo(*link, kEchoBytes), absl::OkStatus());
 }
 
 TEST_F(SshTransferTest, TakesNothingMoreWhenTheFarSideDoesNotRead) {
