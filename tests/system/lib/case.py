@@ -28,17 +28,16 @@ class WorkplaceCase(unittest.TestCase):
 
 
 class MirrorCase(WorkplaceCase):
-    """A daemon from cls.source to cls.target on filesystems of their own. Subclasses may set `job` and `size`."""
+    """A daemon from cls.source to cls.target on filesystems of their own. Subclasses may set `job`."""
 
     job = {}
     target_options = {}
-    size = "1G"
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.source_fs = cls.work.filesystem(FILESYSTEM, "source", cls.size)
-        cls.target_fs = cls.work.filesystem(FILESYSTEM, "target", cls.size)
+        cls.source_fs = cls.work.filesystem(FILESYSTEM, "source")
+        cls.target_fs = cls.work.filesystem(FILESYSTEM, "target")
         # Below their mounts: a mount's root may hold lost+found, and has an outside to move things to and from.
         cls.source = os.path.join(cls.source_fs.path, "tree")
         cls.outside = os.path.join(cls.source_fs.path, "outside")

@@ -1,0 +1,207 @@
+"""A stop and a start cost no data; what changed in between is found; whatever is killed, the trees become equal."""
+
+import os
+import shutil
+import signal
+
+from lib import churn, judge, population
+from lib.case import FILESYSTEM, PLACE, WorkplaceCase, main
+from lib.host import until
+from lib.mirror import Mirror
+from lib.sshd import Sshd
+
+DATA = 200_000  # bytes of a file whose sending again would show
+IDLE = 20_000  # bytes that a connection may cost when there is nothing to send
+SEED = os.environ.get("FANMIRROR_SEED", "2026")
+
+
+class RestartCase(WorkplaceCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.source_fs = cls.work.filesystem(FILESYSTEM, "source")
+        cls.target_fs = cls.work.filesystem(FILESYSTEM, "target")
+        cls.sshd = None
+        if PLACE == "ssh":
+            cls.sshd = Sshd(cls.work.directory("sshd"))
+            cls.addClassCleanup(cls.sshd.close)
+
+    def setUp(self):
+        """A mirror for each test, which it may stop and kill as it likes; not started."""
+        name = self.id().rsplit(".", 1)[-1]
+        self.source = os.path.join(self.source_fs.path, name)
+        self.target = os.path.join(self.target_fs.path, name)
+        os.mkdir(self.source)
+        target = {"name": "near", "path": self.target}
+        if self.sshd:
+            target = self.sshd.target(self.target)
+        self.mirror = Mirror(self.work.directory("daemon-" + name),
+                             [{"name": "job", "source": self.source, "target": [target]}])
+        self.addCleanup(shutil.rmtree, self.target, ignore_errors=True)
+        self.addCleanup(shutil.rmtree, self.source, ignore_errors=True)
+        self.addCleanup(self.mirror.close)
+
+    def write(self, name, data):
+        path = os.path.join(self.source, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(data)
+        return path
+
+    def fill(self, files=30):
+        for i in range(files):
+            self.write(f"d{i % 3}/f{i}", os.urandom(DATA))
+
+    def settle(self, **options):
+        self.mirror.wait()
+        try:
+            judge.judge(self.source, self.target, **options)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\nstatus: {self.mirror.status_text()}\nlog:\n{self.mirror.log()}") from None
+
+    def sent_since_start(self):
+        target = self.mirror.target()
+        return target["wire_bytes_sent"], target["acked_files"]
+
+
+class CleanRestart(RestartCase):
+    def offline(self, change):
+        """Mirrors, stops, changes, starts; returns bytes and files that were sent after it."""
+        self.mirror.start()
+        self.settle()
+        self.mirror.stop()
+        change()
+        self.mirror.start()
+        self.settle()
+        return self.sent_since_start()
+
+    def assert_nothing_sent(self, change):
+        sent, files = self.offline(change)
+        self.assertEqual(files, 0)
+        self.assertLess(sent, IDLE)
+
+    def test_nothing_changed(self):
+        self.fill()
+        population.make_everything(self.source)
+        self.assert_nothing_sent(lambda: None)
+
+    def test_file_renamed(self):
+        self.fill()
+        self.assert_nothing_sent(lambda: os.rename(f"{self.source}/d0/f0", f"{self.source}/d1/renamed"))
+
+    def test_directory_renamed(self):
+        self.fill()
+        self.assert_nothing_sent(lambda: os.rename(f"{self.source}/d0", f"{self.source}/d1/renamed"))
+
+    def test_names_swapped(self):
+        def swap():
+            for old, new in (("d0", "t"), ("d1", "d0"), ("t", "d1")):
+                os.rename(f"{self.source}/{old}", f"{self.source}/{new}")
+
+        self.fill()
+        self.assert_nothing_sent(swap)
+
+    def test_linked(self):
+        self.fill()
+        self.assert_nothing_sent(lambda: os.link(f"{self.source}/d0/f0", f"{self.source}/d2/linked"))
+
+    def test_metadata_only(self):
+        def change():
+            os.chmod(f"{self.source}/d0/f0", 0o600)
+            os.chown(f"{self.source}/d1", 4, 5)
+            os.setxattr(f"{self.source}/d1/f1", "user.x", b"y")
+            os.utime(f"{self.source}/d2/f2", ns=(1, population.EPOCH_2001))
+
+        self.fill()
+        sent, _ = self.offline(change)
+        self.assertLess(sent, DATA * 3)  # a new ctime may make it read files again, but only these
+
+    def test_deleted(self):
+        def delete():
+            shutil.rmtree(f"{self.source}/d0")
+            os.unlink(f"{self.source}/d1/f1")
+
+        self.fill()
+        self.assert_nothing_sent(delete)
+
+    def test_new_and_changed(self):
+        def change():
+            self.write("d0/new", b"new")
+            self.write("d1/f1", os.urandom(DATA))  # the same size
+            os.utime(f"{self.source}/d1/f1", ns=(1, population.EPOCH_2001))
+
+        self.fill()
+        self.write("d1/f1", os.urandom(DATA))
+        os.utime(f"{self.source}/d1/f1", ns=(1, population.EPOCH_2001))  # and the same mtime, before and after
+        _, files = self.offline(change)
+        self.assertEqual(files, 2)
+
+    def test_churn_while_it_is_stopped(self):
+        churn.finish(churn.start(self.source, f"{SEED}/before", 2, 1500))
+        self.offline(lambda: churn.finish(churn.start(self.source, f"{SEED}/offline", 2, 1500)))
+
+    def test_many_restarts_under_churn(self):
+        self.mirror.start()
+        pids = churn.start(self.source, f"{SEED}/restarts", 2, 3000)
+        for _ in range(3):
+            self.mirror.restart()
+        churn.finish(pids)
+        self.settle()
+
+
+class Killed(RestartCase):
+    def fill_and_start(self):
+        """A tree that takes a while to send, with the initial sync under way."""
+        for i in range(1500):
+            self.write(f"d{i % 7}/f{i}", os.urandom(10_000))
+        self.mirror.start()
+        until(lambda: self.mirror.target()["acked_files"] + self.mirror.target()["checked_files"] > 0
+              or self.mirror.target()["wire_bytes_sent"] > 1_000_000, "the initial sync to begin")
+
+    def kill_receiver(self):
+        """However it is reached: as a child of the daemon, or in a session of sshd."""
+        pids = self.sshd.sessions() if self.sshd else self.mirror.receivers()
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        return pids
+
+    def test_daemon_in_the_initial_sync(self):
+        self.fill_and_start()
+        self.mirror.kill()
+        self.write("later", b"made while it is dead")
+        shutil.rmtree(f"{self.source}/d3")
+        self.mirror.start()
+        self.settle()
+
+    def test_daemon_several_times_under_churn(self):
+        self.mirror.start()
+        for part in range(3):
+            pids = churn.start(self.source, f"{SEED}/killed/{part}", 2, 1000)
+            until(lambda: self.mirror.target()["acked_files"] > 0 or not churn.running(pids), "the first acks")
+            self.mirror.kill()
+            churn.finish(pids)
+            self.mirror.start()
+        self.settle()
+
+    def test_receiver_in_the_initial_sync(self):
+        self.fill_and_start()
+        self.assertTrue(self.kill_receiver())
+        self.settle()
+
+    def test_receiver_several_times_under_churn(self):
+        self.mirror.start()
+        self.mirror.wait()
+        pids = churn.start(self.source, f"{SEED}/receiver", 2, 3000)
+        killed = 0
+        while churn.running(pids) or killed < 3:
+            until(lambda: self.mirror.target()["state"] in ("live", "syncing"), "a connection")
+            killed += 1 if self.kill_receiver() else 0
+        churn.finish(pids)
+        self.settle()
+
+
+if __name__ == "__main__":
+    main()
