@@ -93,6 +93,10 @@ absl::Status EmptyStaging(int staging_fd) {
 absl::Status Admit(const Root& root, const FoundMarker& found, Contents contents, const wire::Hello& hello) {
   if (hello.adopt) return absl::OkStatus();
   const std::string where = model::QuotePath(root.path());
+  if (!found.exists && hello.established) {
+    return Refuse(absl::StrCat("open ", where, ": its marker .fanmirror/marker is missing, and this target was mirrored ",
+                               "before; is the target's disk mounted? to begin anew in this directory, use adopt"));
+  }
   if (!found.exists) {
     if (contents != Contents::kData) return absl::OkStatus();
     return Refuse(absl::StrCat("open ", where,

@@ -21,11 +21,11 @@ namespace {
 using daemon::Severity;
 
 // What the configuration can say wrong beyond its text; found before anything runs.
-absl::Status CheckSources(const config::Config& config, const std::string& file) {
+absl::Status CheckSources(const config::Config& config) {
   for (const config::Job& job : config.jobs) {
     if (const auto mount = watch::ResolveMount(job.source); !mount.ok()) {
       const std::string message(mount.status().message());
-      return absl::InvalidArgumentError(absl::StrCat(file, ": job ", job.name, ": ", message));
+      return absl::InvalidArgumentError(absl::StrCat(job.source_place, ": job ", job.name, ": ", message));
     }
   }
   return absl::OkStatus();
@@ -40,7 +40,7 @@ int RunDaemon(const std::string& file) {
   if (const absl::Status host = watch::CheckHost(); !host.ok()) return Fail(kUsage, host);
   auto config = config::Load(file);
   if (!config.ok()) return Fail(kUsage, config.status());
-  if (const absl::Status sources = CheckSources(*config, file); !sources.ok()) return Fail(kUsage, sources);
+  if (const absl::Status sources = CheckSources(*config); !sources.ok()) return Fail(kUsage, sources);
 
   daemon::StopSignal stop;
   daemon::Log log;

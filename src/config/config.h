@@ -29,6 +29,7 @@ struct Target {
 struct Job {
   std::string name;
   std::string source;  // absolute, without "..", repeated or trailing '/'
+  std::string source_place;  // FILE:LINE:COLUMN of it, for messages; empty when not from a file
   // TOML keeps no order between keys, and the first rule that matches decides. So the keys have an order of
   // their own, that of exceptions before what they are exceptions from: include, filter, exclude,
   // exclude_from; within a key the order is the file's. `filter` alone can hold any order of '+' and '-'.

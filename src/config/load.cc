@@ -162,6 +162,7 @@ Job ReadJob(const toml::table& table, ErrorSink* sink) {
   reader.Require("source", "\"/...\"");
   reader.Read("name", &job.name);
   ReadPath(reader, "source", &job.source);
+  job.source_place = sink->Place(reader.Where("source"));
   reader.Read("settle", ParseDuration, &job.settle);
   reader.Read("max_delay", ParseDuration, &job.max_delay);
   ReadDelete(reader, &job.delete_policy);

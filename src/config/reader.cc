@@ -41,10 +41,12 @@ std::string Str(std::string_view text) { return std::string(text); }
 
 void ErrorSink::Fail(const toml::source_region* where, std::string_view message) {
   if (failed()) return;
+  status_ = model::Failure(model::Reaction::kHaltJob, absl::StrCat(Place(where), ": ", Str(message)));
+}
+
+std::string ErrorSink::Place(const toml::source_region* where) const {
   const bool known = where != nullptr && where->begin.line != 0;
-  status_ = model::Failure(model::Reaction::kHaltJob,
-                           absl::StrCat(file_, ":", known ? where->begin.line : 1, ":",
-                                        known ? where->begin.column : 1, ": ", Str(message)));
+  return absl::StrCat(file_, ":", known ? where->begin.line : 1, ":", known ? where->begin.column : 1);
 }
 
 TableReader::TableReader(const toml::table& table, std::string title,

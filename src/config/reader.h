@@ -19,6 +19,7 @@ class ErrorSink {
 
   // `where` may be null or without a position: then the error is of the whole file, at 1:1.
   void Fail(const toml::source_region* where, std::string_view message);
+  std::string Place(const toml::source_region* where) const;  // FILE:LINE:COLUMN
   bool failed() const { return !status_.ok(); }
   const absl::Status& status() const { return status_; }
   const std::string& file() const { return file_; }

@@ -39,7 +39,7 @@ void ReplicatorImpl::Connect() {
                    .source = HostName() + ":" + options_.source,
                    .path = options_.path,
                    .adopt = options_.adopt,
-                   .first = catalogue_->header().batch == 0};
+                   .established = catalogue_->header().batch > 0};
   session.bandwidth_limit = options_.bandwidth_limit;
   session.on_event = [this](SessionEvent event) {
     {

@@ -196,7 +196,7 @@ void AppendHello(const Hello& hello, std::string* out) {
   message.set_source(hello.source);
   message.set_path(hello.path);
   message.set_adopt(hello.adopt);
-  message.set_first(hello.first);
+  message.set_established(hello.established);
   AppendMessage(FrameType::kHello, message, out);
 }
 
@@ -306,7 +306,7 @@ absl::StatusOr<Hello> ParseHello(std::string_view payload) {
   }
   hello.path = message.path();
   hello.adopt = message.adopt();
-  hello.first = message.first();
+  hello.established = message.established();
   return hello;
 }
 

@@ -37,7 +37,7 @@ struct Hello {
   std::string source;    // host:path, for messages
   std::string path;      // the root that is wanted; empty: whatever the receiver was started with
   bool adopt = false;
-  bool first = false;   // the source never had a batch acknowledged: only then may the marker be missing
+  bool established = false;  // the source had a batch acknowledged before: a missing marker is refused
 };
 
 struct HelloReply {
