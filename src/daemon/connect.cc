@@ -10,46 +10,6 @@
 #include "absl/strings/str_cat.h"
 
 namespace fanmirror::daemon {
-namespace {
-
-// A link to a child of ours whose events the watcher drops for as long as the link lives.
-class IgnoredChildLink : public link::Link {
- public:
-  IgnoredChildLink(std::unique_ptr<link::Link> inner, watch::Watcher* watcher, int pid)
-      : inner_(std::move(inner)), watcher_(watcher), pid_(pid) {
-    watcher_->IgnoreProcess(pid_);
-  }
-  ~IgnoredChildLink() override {
-    // Before the child is reaped: once it is, its number may belong to a process whose changes count.
-    watcher_->UnignoreProcess(pid_);
-    inner_.reset();
-  }
-
-  absl::StatusOr<std::size_t> Write(absl::Span<const char> data) override { return inner_->Write(data); }
-  absl::StatusOr<std::size_t> Read(absl::Span<char> buffer) override { return inner_->Read(buffer); }
-  bool WritePending() const override { return inner_->WritePending(); }
-  absl::StatusOr<Ready> Wait(bool want_write, int wakeup_fd, absl::Duration timeout) override {
-    return inner_->Wait(want_write, wakeup_fd, timeout);
-  }
-
- private:
-  std::unique_ptr<link::Link> inner_;
-  watch::Watcher* watcher_;
-  int pid_;
-};
-
-absl::StatusOr<std::unique_ptr<link::Link>> StartReceiver(const config::Target& target,
-                                                          watch::Watcher* watcher,
-                                                          link::StderrSink stderr_sink) {
-  int pid = 0;
-  auto link =
-      link::StartLocal({OwnProgram(), "receive", "--root", target.path}, std::move(stderr_sink), &pid);
-  if (!link.ok() || watcher == nullptr) return link;
-  return std::make_unique<IgnoredChildLink>(*std::move(link), watcher, pid);
-}
-
-}  // namespace
-
 link::SshOptions SshOptionsOf(const config::Target& target, std::string command) {
   link::SshOptions options;
   options.host = target.host;
@@ -61,10 +21,10 @@ link::SshOptions SshOptionsOf(const config::Target& target, std::string command)
   return options;
 }
 
-Connect ConnectTo(const config::Target& target, watch::Watcher* watcher) {
+Connect ConnectTo(const config::Target& target) {
   if (target.host.empty()) {
-    return [target, watcher](link::StderrSink stderr_sink, int) {
-      return StartReceiver(target, watcher, std::move(stderr_sink));
+    return [target](link::StderrSink stderr_sink, int) {
+      return link::StartLocal({OwnProgram(), "receive", "--root", target.path}, std::move(stderr_sink));
     };
   }
   const auto options =

@@ -142,7 +142,7 @@ void Daemon::OpenTarget(Job* job, Target* target) {
   options.path = target->config.path;
   options.adopt = target->config.adopt;
   options.bandwidth_limit = target->config.bandwidth_limit;
-  options.connect = ConnectTo(target->config, job->watcher);
+  options.connect = ConnectTo(target->config);
   options.log = [log = log_, name](Severity severity, std::string_view line) {
     log(severity, absl::StrCat(name, ": ", std::string(line)));
   };

@@ -2,17 +2,15 @@
 
 #include <sys/fanotify.h>
 
-#include <algorithm>
-
 #include "watch/event_map.h"
 
 namespace fanmirror::watch {
 
-EventDispatch::Tally EventDispatch::Dispatch(std::string_view buffer, absl::Span<const int> ignored) {
+EventDispatch::Tally EventDispatch::Dispatch(std::string_view buffer, int own_pid) {
   Tally tally;
   const bool whole = ParseEvents(buffer, [&](const Event& event) {
     ++tally.events;
-    if (std::find(ignored.begin(), ignored.end(), event.pid) == ignored.end()) Offer(event, &tally);
+    if (event.pid != own_pid) Offer(event, &tally);
   });
   if (!whole) ++tally.overflows;
   for (Selection& each : selections_) each.Flush();

@@ -21,8 +21,8 @@ class EventDispatch {
   };
 
   void Add(Subscription subscription) { selections_.emplace_back(std::move(subscription)); }
-  // Events of `ignored` processes are dropped.
-  Tally Dispatch(std::string_view buffer, absl::Span<const int> ignored);
+  // Events of process `own_pid` are dropped: what we write ourselves is nobody's change.
+  Tally Dispatch(std::string_view buffer, int own_pid);
   // Tells all that anything may differ.
   void Lose();
 

@@ -45,14 +45,11 @@ class FanotifyWatcher final : public Watcher {
  public:
   FanotifyWatcher(os::UniqueFd group, os::UniqueFd wakeup)
       : group_(std::move(group)), wakeup_(std::move(wakeup)) {
-    ignored_.push_back(getpid());
   }
   ~FanotifyWatcher() override;
 
   void Subscribe(Subscription subscription) override { dispatch_.Add(std::move(subscription)); }
   void Start() override;
-  void IgnoreProcess(int pid) override;
-  void UnignoreProcess(int pid) override;
   absl::Status Drain(absl::Duration timeout) override;
   bool MarkAlive() const override;
   Counters counters() const override;
@@ -79,7 +76,7 @@ class FanotifyWatcher final : public Watcher {
   // Guards the four below.
   std::mutex mutex_;
   std::condition_variable drained_;
-  std::vector<int> ignored_;
+  const int own_pid_ = getpid();
   // Calls of Drain are numbered; all up to drains_done_ are finished.
   std::uint64_t drains_asked_ = 0;
   std::uint64_t drains_done_ = 0;
@@ -112,17 +109,6 @@ void FanotifyWatcher::Wake() const {
   const std::uint64_t one = 1;
   // The only failure is a counter that is full, and then the thread is awake.
   [[maybe_unused]] const ssize_t written = write(wakeup_.get(), &one, sizeof(one));
-}
-
-void FanotifyWatcher::IgnoreProcess(int pid) {
-  const std::lock_guard lock(mutex_);
-  ignored_.push_back(pid);
-}
-
-void FanotifyWatcher::UnignoreProcess(int pid) {
-  const std::lock_guard lock(mutex_);
-  const auto found = std::find(ignored_.begin() + 1, ignored_.end(), pid);  // the first is our own
-  if (found != ignored_.end()) ignored_.erase(found);
 }
 
 void FanotifyWatcher::Run() {
@@ -159,13 +145,8 @@ bool FanotifyWatcher::ReadOnce() {
     }
     return false;
   }
-  std::vector<int> ignored;
-  {
-    const std::lock_guard lock(mutex_);
-    ignored = ignored_;
-  }
   const auto size = static_cast<std::size_t>(bytes);
-  const EventDispatch::Tally tally = dispatch_.Dispatch({buffer_.data(), size}, ignored);
+  const EventDispatch::Tally tally = dispatch_.Dispatch({buffer_.data(), size}, own_pid_);
   events_ += tally.events;
   overflows_ += tally.overflows;
   filesystem_errors_ += tally.filesystem_errors;

@@ -21,11 +21,8 @@ class Watcher {
 
   virtual void Subscribe(Subscription subscription) = 0;  // before Start
   virtual void Start() = 0;                               // once
-  // Events of this process's threads and of these processes are dropped (local receivers). What is read after
   // Unignore counts again, so Drain first, or events of the process that are still in the queue are passed
   // on.
-  virtual void IgnoreProcess(int pid) = 0;
-  virtual void UnignoreProcess(int pid) = 0;
 
   // Blocks until every event of a change that was finished before the call has been given to `changed`. After
   // Start, and not on the watcher's thread. kRetry when `timeout` has passed.

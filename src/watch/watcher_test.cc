@@ -147,26 +147,10 @@ TEST_P(WatcherTest, ARenameThatMayChangeWhatIsExcludedListsTheTree) {
   EXPECT_THAT(Told(), Contains(Content(IdOf(moved + "/secret"))));
 }
 
-TEST_P(WatcherTest, DropsItsOwnAndIgnoredProcesses) {
+TEST_P(WatcherTest, DropsWhatItsOwnProcessDoes) {
   StartWatching();
   ASSERT_TRUE(Churn(source_ + "/dir"));
   EXPECT_THAT(Told(), IsEmpty());
-
-  int go[2];
-  ASSERT_EQ(pipe2(go, O_CLOEXEC), 0);
-  const pid_t receiver = StartProcess([&] {
-    char byte = 0;
-    return read(go[0], &byte, 1) == 1 && Churn(source_ + "/dir");
-  });
-  watcher_->IgnoreProcess(receiver);
-  ASSERT_EQ(write(go[1], "x", 1), 1);
-  ExpectSuccess(receiver);
-  EXPECT_THAT(Told(), IsEmpty());
-  watcher_->UnignoreProcess(receiver);
-  watcher_->UnignoreProcess(getpid());  // cannot be
-  ASSERT_TRUE(Churn(source_ + "/dir"));
-  EXPECT_THAT(Told(), IsEmpty());
-  for (const int fd : go) close(fd);
   InAnotherProcess([&] { return Churn(source_ + "/dir"); });
   EXPECT_THAT(Told(), Not(IsEmpty()));
 }

@@ -1,0 +1,285 @@
+// What fails between source and target: connections, receivers, files, and a target that is not what it was.
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+
+#include <random>
+
+#include "absl/strings/str_cat.h"
+#include "replicate/replicator.h"
+#include "replicate/testing/mirror_fixture.h"
+
+namespace fanmirror::replicate {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+class ReplicatorFailuresTest : public testing::MirrorTest {
+ protected:
+  void MakeFiles(const std::string& dir, int count) {
+    MakeDir(dir);
+    for (int i = 0; i < count; ++i) {
+      Write(absl::StrCat(dir, "/", i), std::string(static_cast<std::size_t>(500 + i), static_cast<char>('a' + i % 26)));
+    }
+  }
+  // Waits for the mark through connections that die, without the pause before the next.
+  void AwaitThroughDeaths() {
+    const std::uint64_t mark = replicator_->Mark();
+    EXPECT_TRUE(Await([&] {
+      if (replicator_->progress().state == State::kConnecting) replicator_->RetryNow();
+      return replicator_->Reached(mark);
+    })) << Situation();
+  }
+  void EditForAWhile(std::mt19937* random) {
+    const auto pick = [&](int count) { return static_cast<int>((*random)() % static_cast<unsigned>(count)); };
+    for (int i = 0; i < 40; ++i) {
+      const std::string one = absl::StrCat("d", pick(4), "/f", pick(6));
+      const std::string two = absl::StrCat("d", pick(4), "/f", pick(6));
+      if (pick(8) == 0) {
+        const std::string dir = absl::StrCat("d", pick(4));
+        Move(dir, "aside");
+        MakeDir(dir);
+        Move(dir, "aside/into");
+        Move("aside", dir);
+        if (std::filesystem::exists(At("source/" + dir + "/into/into"))) Remove(dir + "/into/into");
+      } else if (!std::filesystem::exists(At("source/" + one))) {
+        Write(one, std::string(static_cast<std::size_t>(pick(2000)), static_cast<char>('a' + pick(26))));
+      } else if (pick(3) == 0) {
+        Remove(one);
+      } else if (pick(2) == 0 && !std::filesystem::exists(At("source/" + two))) {
+        Link(one, two);
+      } else if (one != two) {
+        Move(one, two);
+      }
+    }
+  }
+  // Whatever is done, done to the tree of the target while nobody works on it.
+  void Copy(const std::string& from, const std::string& to) {
+    const absl::Status copied = os::testing::RunCommand({"cp", "-a", At(from), At(to)});
+    ASSERT_TRUE(copied.ok()) << copied;
+  }
+  void RemoveBatchNumbers() {
+    int removed = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(At("target/.fanmirror"))) {
+      if (entry.path().filename().string().starts_with("at.")) removed += std::filesystem::remove(entry.path());
+    }
+    EXPECT_EQ(removed, 1);
+  }
+  void SetImmutable(const std::string& path, bool immutable) {
+    const os::UniqueFd fd(::open(At(path).c_str(), O_RDONLY | O_CLOEXEC));
+    int flags = 0;
+    ASSERT_EQ(::ioctl(fd.get(), FS_IOC_GETFLAGS, &flags), 0);
+    flags = immutable ? flags | FS_IMMUTABLE_FL : flags & ~FS_IMMUTABLE_FL;
+    ASSERT_EQ(::ioctl(fd.get(), FS_IOC_SETFLAGS, &flags), 0);
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(On, ReplicatorFailuresTest, ::testing::Values("tmpfs", "ext4"),
+                         [](const auto& instance) { return instance.param; });
+
+TEST_P(ReplicatorFailuresTest, TheFirstSyncGetsThroughConnectionsThatDie) {
+  MakeFiles("dir", 300);
+  life_ = [this] { return testing::LinkLife{.written = 2'000U * static_cast<unsigned>(connects_.load())}; };
+  Start();
+  AwaitThroughDeaths();
+  ExpectMirrored();
+  EXPECT_GT(connects_, 5);
+}
+
+TEST_P(ReplicatorFailuresTest, ChangesGetThroughConnectionsThatDie) {
+  for (int i = 0; i < 4; ++i) MakeDir(absl::StrCat("d", i));
+  std::mt19937 lives(3);  // of the session's threads, of which there is one at a time
+  life_ = [&] { return testing::LinkLife{.written = 300 + lives() % 12'000}; };
+  Start();
+  std::mt19937 random(GetParam().size());
+  for (int round = 0; round < 25; ++round) {
+    EditForAWhile(&random);
+    if (round % 5 == 4) AwaitThroughDeaths();
+  }
+  AwaitThroughDeaths();
+  ExpectMirrored();
+  EXPECT_GT(connects_, 10);
+}
+
+// What was applied, and the source does not know.
+TEST_P(ReplicatorFailuresTest, ChangesGetThroughLostAcknowledgements) {
+  for (int i = 0; i < 4; ++i) MakeDir(absl::StrCat("d", i));
+  std::mt19937 lives(5);
+  life_ = [&] { return testing::LinkLife{.read = 150 + lives() % 1'500}; };
+  Start();
+  std::mt19937 random(GetParam().size());
+  for (int round = 0; round < 25; ++round) {
+    EditForAWhile(&random);
+    if (round % 5 == 4) AwaitThroughDeaths();
+  }
+  AwaitThroughDeaths();
+  ExpectMirrored();
+  EXPECT_GT(connects_, 10);
+}
+
+TEST_P(ReplicatorFailuresTest, AReplicatorThatDiesInTheMidstGoesOnWhereItWas) {
+  for (int i = 0; i < 4; ++i) MakeDir(absl::StrCat("d", i));
+  std::mt19937 lives(11);
+  life_ = [&] { return testing::LinkLife{.written = 1'000 + lives() % 20'000}; };
+  std::mt19937 random(GetParam().size());
+  for (int round = 0; round < 8; ++round) {
+    Start();
+    EditForAWhile(&random);
+    Await([&] { return connects_ > 2 * round; }, absl::Seconds(5));
+    Stop();
+    EditForAWhile(&random);  // untold
+  }
+  Start();
+  AwaitThroughDeaths();
+  ExpectMirrored();
+}
+
+TEST_P(ReplicatorFailuresTest, NothingIsReachedWithoutAConnection) {
+  std::atomic<bool> reachable = false;
+  life_ = [&]() -> absl::StatusOr<testing::LinkLife> {
+    if (reachable) return testing::LinkLife{};
+    return model::Failure(model::Reaction::kReconnect, "no route to the target");
+  };
+  Write("file", "text");
+  Start();
+  const std::uint64_t mark = replicator_->Mark();
+  AwaitProgress([](const Progress& now) { return now.last_error == "no route to the target"; });
+  EXPECT_TRUE(Await([&] { return connects_ >= 2; })) << "no second try";
+  EXPECT_FALSE(replicator_->Reached(mark));
+  EXPECT_EQ(replicator_->progress().state, State::kConnecting);
+  EXPECT_GT(replicator_->progress().pending, 0U);
+  EXPECT_GT(replicator_->progress().lag_seconds, 0);
+  reachable = true;
+  replicator_->RetryNow();
+  EXPECT_TRUE(Await([&] { return replicator_->Reached(mark); })) << Situation();
+  ExpectMirrored();
+  AwaitProgress([](const Progress& now) { return now.last_error.empty(); });
+}
+
+TEST_P(ReplicatorFailuresTest, ARefusalIsShownAndTriedAgain) {
+  MakeDirectory("target");
+  WriteFile("target/theirs", "text");
+  Write("mine", "text");
+  Start();
+  AwaitProgress([](const Progress& now) { return now.last_error.find("no marker") != std::string::npos; });
+  EXPECT_TRUE(Await([&] { return connects_ >= 3; })) << "no further try";
+  EXPECT_EQ(replicator_->progress().state, State::kConnecting);
+  EXPECT_THAT(replicator_->progress().last_error, HasSubstr("it holds data"));
+  EXPECT_FALSE(std::filesystem::exists(At("target/mine")));
+  EXPECT_EQ(testing::Contents(At("target/theirs")), "text");
+  std::filesystem::remove(At("target/theirs"));
+  replicator_->RetryNow();
+  ExpectMirrored();
+  AwaitProgress([](const Progress& now) { return now.last_error.empty(); });
+}
+
+TEST_P(ReplicatorFailuresTest, ATargetThatIsAdoptedGetsOnlyWhatDiffers) {
+  MakeFiles("dir", 50);
+  Copy("source", "target");
+  Write("dir/7", "other text");
+  MakeDirectory("target/dir/extra");
+  WriteFile("target/dir/extra/file", "text");
+  Rename("target/dir/8", "target/dir/extra/8");
+  Options options = MakeOptions();
+  options.adopt = true;
+  Start(options);
+  ExpectMirrored();
+  AwaitProgress([](const Progress& now) { return now.acked_files == 2; });
+}
+
+TEST_P(ReplicatorFailuresTest, ATargetBehindItsCatalogueIsComparedAnew) {
+  MakeFiles("dir", 50);
+  MakeDir("moved");
+  Write("moved/file", "text");
+  Start();
+  ExpectMirrored();
+  Stop();
+  Copy("target", "backup");
+  Start();
+  Write("dir/7", "other text");
+  Remove("dir/8");
+  Write("dir/new", "text");
+  Move("moved", "dir/moved");
+  Link("dir/9", "again");
+  ExpectMirrored();
+  Stop();
+  std::filesystem::remove_all(At("target"));
+  Copy("backup", "target");
+  Start();
+  ExpectMirrored();
+  EXPECT_LT(replicator_->progress().acked_files, 10U);
+}
+
+TEST_P(ReplicatorFailuresTest, ATargetThatForgotItsBatchesIsComparedAnew) {
+  MakeFiles("dir", 50);
+  Start();
+  ExpectMirrored();
+  Stop();
+  RemoveBatchNumbers();
+  for (int i = 0; i < 30; ++i) std::filesystem::remove(At(absl::StrCat("target/dir/", i)));
+  WriteFile("target/dir/40", "spoilt");
+  Start();
+  ExpectMirrored();
+  AwaitProgress([](const Progress& now) { return now.acked_files == 31; });
+}
+
+TEST_P(ReplicatorFailuresTest, ALostCatalogueIsLearntAnew) {
+  MakeFiles("dir", 50);
+  Start();
+  ExpectMirrored();
+  Stop();
+  Remove("dir/3");
+  std::filesystem::remove_all(state_->path() + "/state");
+  Options options = MakeOptions();
+  options.adopt = true;  // another instance
+  Start(options);
+  ExpectMirrored();
+  EXPECT_EQ(replicator_->progress().acked_files, 0U);
+}
+
+TEST_P(ReplicatorFailuresTest, OneFileThatFailsHoldsUpNoOther) {
+  if (GetParam() == "tmpfs") GTEST_SKIP() << "older kernels have no immutable files on tmpfs";
+  MakeDir("dir");
+  Write("dir/stuck", "text");
+  Write("dir/other", "text");
+  Start();
+  ExpectMirrored();
+  SetImmutable("target/dir/stuck", true);
+  Write("dir/stuck", "new text");
+  const std::uint64_t mark = replicator_->Mark();
+  Write("dir/other", "new text");
+  Write("dir/fresh", "new text");
+  EXPECT_TRUE(Await([&] { return testing::Contents(At("target/dir/fresh")) == "new text"; })) << Situation();
+  EXPECT_TRUE(Await([&] { return testing::Contents(At("target/dir/other")) == "new text"; })) << Situation();
+  AwaitProgress([](const Progress& now) { return now.last_error.find("stuck") != std::string::npos; });
+  EXPECT_GT(replicator_->progress().failed_ops, 0U);
+  EXPECT_EQ(replicator_->progress().state, State::kLive);
+  EXPECT_FALSE(replicator_->Reached(mark));
+  EXPECT_EQ(testing::Contents(At("target/dir/stuck")), "text");
+
+  SetImmutable("target/dir/stuck", false);
+  Chmod("dir/stuck", 0600);  // a fresh change is a reason to try soon
+  ExpectMirrored();
+  AwaitProgress([](const Progress& now) { return now.last_error.empty() && now.pending == 0; });
+}
+
+// What somebody else did to the target is found by the op that meets it.
+TEST_P(ReplicatorFailuresTest, ATargetThatWasChangedByOthersIsLookedAtAgain) {
+  MakeDir("dir");
+  MakeDir("dir/sub");
+  Write("dir/sub/file", "text");
+  Write("one", "text");
+  Start();
+  ExpectMirrored();
+  std::filesystem::remove_all(At("target/dir"));
+  std::filesystem::remove(At("target/one"));
+  MakeDirectory("target/one");
+  WriteFile("target/one/theirs", "text");
+  Write("dir/sub/new", "text");
+  Write("one", "new text");
+  ExpectMirrored();
+}
+
+}  // namespace
+}  // namespace fanmirror::replicate
