@@ -33,6 +33,11 @@ absl::StatusOr<std::unique_ptr<Sender>> Sender::Create(const os::Tree* tree) {
   return std::unique_ptr<Sender>(new Sender(*std::move(reader)));
 }
 
+// Directories' times follow everything: they are not what people wait for.
+void Sender::ShowPath(const Op& op) {
+  if (op.kind != Op::Kind::kSetMetadata || op.type != NodeType::kDirectory) last_path_ = op.path;
+}
+
 void Sender::SubmitAhead() {
   while (submit_batch_ < batches_.size() && reader_->Accepts()) {
     const Batch& ahead = *batches_[submit_batch_].batch;
@@ -71,7 +76,7 @@ void Sender::ProduceOp(std::string* out) {
     TakePart(reader_->Next(), out);
     return;
   }
-  last_path_ = op.path;
+  ShowPath(op);
   const absl::Status status = wire::AppendOp(op, out);
   if (status.ok()) {
     CountSent();
@@ -98,7 +103,7 @@ void Sender::TakePart(read::Part part, std::string* out) {
 
 void Sender::OnBegin(const read::Begin& begin, std::string* out) {
   Op op = step().op;
-  last_path_ = op.path;
+  ShowPath(op);
   op.type = begin.metadata.type;
   if (op.kind == Op::Kind::kPut && begin.unchanged) op.kind = Op::Kind::kSetMetadata;
   OpResult& outcome = result();

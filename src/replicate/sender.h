@@ -31,6 +31,7 @@ class Sender {
 
  private:
   explicit Sender(std::unique_ptr<read::Reader> reader) : reader_(std::move(reader)) {}
+  void ShowPath(const model::Op& op);
   void SubmitAhead();
   // One step of the op at hand; at its end moves on to the next.
   void ProduceOp(std::string* out);

@@ -73,8 +73,10 @@ absl::Status Session::Converse(link::Link* link) {
       out_.erase(0, written_);
       written_ = 0;
       sender_->Produce(kProduceBytes, &out_);
-      std::lock_guard lock(options_.traffic->mutex);
-      options_.traffic->last_path = sender_->last_path();
+      if (!sender_->last_path().empty()) {
+        std::lock_guard lock(options_.traffic->mutex);
+        options_.traffic->last_path = sender_->last_path();
+      }
     }
     const auto wrote = WriteSome(link);
     if (!wrote.ok()) return wrote.status();
