@@ -67,31 +67,23 @@ class Filesystem:
     }
 
     def __init__(self, kind, path, size):
-        self.kind, self.path = kind, path
-        self.image = None
+        self.path = path
         os.makedirs(path, exist_ok=True)
         if kind == "tmpfs":
             run("mount", "-t", "tmpfs", "-o", f"size={size},nr_inodes=1000000,mode=755", "tmpfs", path)
             return
-        self.image = path + ".img"
-        run("truncate", "-s", size, self.image)
+        image = path + ".img"
+        run("truncate", "-s", size, image)
         many_inodes = ["-N", "150000"] if kind == "ext4" and size == LARGE else []
-        run(*self.MAKE[kind], *many_inodes, self.image)
-        self.mount()
-
-    def mount(self):
-        run("mount", "-o", "loop", self.image, self.path)
+        run(*self.MAKE[kind], *many_inodes, image)
+        run("mount", "-o", "loop", image, path)
+        os.unlink(image)  # it lives as long as the mount does, also when this test is killed
 
     def remount(self, options):
         run("mount", "-o", "remount," + options, self.path)
 
-    def unmount(self):
-        until(lambda: run("umount", self.path, check=False).returncode == 0, f"umount of {self.path}", 20)
-
     def close(self):
         run("umount", "-l", self.path, check=False)
-        if self.image and os.path.exists(self.image):
-            os.unlink(self.image)
 
 
 class Workplace:
