@@ -78,7 +78,7 @@ class Configuration(WorkplaceCase):
                 if line:
                     self.assertRegex(result.stderr, rf"{re.escape(path)}:{line}:\d+: ")
                 check = fanmirror("check", "--config", path)
-                self.assertEqual(check.returncode, 2, check.stdout)
+                self.assertNotEqual(check.returncode, 0, check.stdout)
                 self.assertIn("problem: ", check.stdout)
 
     def test_no_file(self):

@@ -178,8 +178,8 @@ class Killed(RestartCase):
 
     def test_daemon_several_times_under_churn(self):
         self.mirror.start()
-        for part in range(3):
-            pids = churn.start(self.source, f"{SEED}/killed/{part}", 2, 1000)
+        for part in range(12):
+            pids = churn.start(self.source, f"{SEED}/killed/{part}", 2, 500)
             until(lambda: self.mirror.target()["acked_files"] > 0 or not churn.running(pids), "the first acks")
             self.mirror.kill()
             churn.finish(pids)
