@@ -75,7 +75,8 @@ class LearnerTest : public os::testing::TreeTest {
                           const std::function<absl::Status(const wire::Listing&)>& frame) {
                      listed_.insert(path);
                      root_->ForgetAll();
-                     return apply::ListPlace(root_.get(), {.id = 1, .path = path, .children = children}, frame);
+                     return apply::ListPlace(root_.get(), {.id = 1, .path = path, .children = children},
+                                             frame);
                    });
   }
   std::vector<Change> LearnAll() {
@@ -256,8 +257,8 @@ TEST_P(LearnerTest, ADirectoryIsLearntWithWhatIsInItOnlyWhenAsked) {
   const auto changes = LearnPlace("dir", true);
   EXPECT_EQ(Known("dir/sub"), Source("dir/sub"));
   EXPECT_EQ(Known("dir/sub/file"), FileId());
-  EXPECT_THAT(changes, UnorderedElementsAre(plan::NameChange({tree_->root(), "dir"}), TreeChangeOf(Source("dir")),
-                                            TreeChangeOf(Source("dir/sub"))));
+  EXPECT_THAT(changes, UnorderedElementsAre(plan::NameChange({tree_->root(), "dir"}),
+                                            TreeChangeOf(Source("dir")), TreeChangeOf(Source("dir/sub"))));
 }
 
 TEST_P(LearnerTest, AMoveOfUnknownOutcomeIsFoundOnEitherSide) {

@@ -247,7 +247,8 @@ TEST_P(ReplicatorTest, HaltStopsSendingUntilANewStart) {
   const std::uint64_t mark = replicator_->Mark();
   replicator_->RetryNow();
   // Longer than a change or a connection would take.
-  EXPECT_FALSE(Await([&] { return replicator_->Reached(mark) || connects_ > connects; }, absl::Milliseconds(500)));
+  EXPECT_FALSE(
+      Await([&] { return replicator_->Reached(mark) || connects_ > connects; }, absl::Milliseconds(500)));
   EXPECT_EQ(replicator_->progress().batches, batches);
   EXPECT_EQ(replicator_->progress().state, State::kHalted);
   EXPECT_FALSE(std::filesystem::exists(At("target/after")));

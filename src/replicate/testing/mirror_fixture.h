@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "os/testing/tree_fixture.h"
 #include "plan/planner.h"
@@ -22,10 +23,10 @@
 
 namespace fanmirror::replicate::testing {
 
-inline constexpr absl::Duration kPatience = absl::Seconds(60);
+inline constexpr absl::Duration kPatience = absl::Seconds(20);
 
-// A source and a target on one filesystem, a replicator between them, and a receiver in this process. What a watcher would
-// tell, the edits tell.
+// A source and a target on one filesystem, a replicator between them, and a receiver in this process. What a
+// watcher would tell, the edits tell.
 class MirrorTest : public os::testing::TreeTest {
  protected:
   void SetUp() override {
@@ -50,7 +51,8 @@ class MirrorTest : public os::testing::TreeTest {
     options.connect = [this](link::StderrSink, int) { return Connect(); };
     options.log = [this](Severity, std::string_view line) {
       const std::lock_guard lock(mutex_);
-      log_.append(line).append("\n");
+      absl::StrAppend(&log_, absl::FormatTime("%M:%E3S ", absl::Now(), absl::UTCTimeZone()),
+                      std::string(line), "\n");
     };
     return options;
   }
@@ -95,8 +97,9 @@ class MirrorTest : public os::testing::TreeTest {
   std::string Situation() {
     const Progress now = replicator_->progress();
     const std::lock_guard lock(mutex_);
-    return absl::StrCat("state ", std::string(StateName(now.state)), ", pending ", now.pending, ", last error '",
-                        now.last_error, "', log:\n", log_.substr(log_.size() - std::min<std::size_t>(log_.size(), 4000)));
+    return absl::StrCat("state ", std::string(StateName(now.state)), ", pending ", now.pending,
+                        ", last error '", now.last_error, "', log:\n",
+                        log_.substr(log_.size() - std::min<std::size_t>(log_.size(), 4000)));
   }
 
   // Edits, which are told once a replicator is open.
@@ -106,7 +109,8 @@ class MirrorTest : public os::testing::TreeTest {
   model::Change Name(const std::string& path) {
     const std::size_t slash = path.rfind('/');
     const std::string dir = slash == std::string::npos ? "source" : "source/" + path.substr(0, slash);
-    return {model::Change::Kind::kName, IdOf(dir), slash == std::string::npos ? path : path.substr(slash + 1)};
+    return {model::Change::Kind::kName, IdOf(dir),
+            slash == std::string::npos ? path : path.substr(slash + 1)};
   }
   model::Change Node(const std::string& path, bool content = false) {
     return {model::Change::Kind::kNode, IdOf("source/" + path), "", content};

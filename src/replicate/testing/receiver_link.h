@@ -27,8 +27,8 @@ struct LinkLife {
   std::uint64_t read = std::numeric_limits<std::uint64_t>::max();     // from it
 };
 
-// A receiver on a thread of this process, and the link to it. The destructor waits for the receiver's end, so there is
-// never a second one.
+// A receiver on a thread of this process, and the link to it. The destructor waits for the receiver's end, so
+// there is never a second one.
 class ReceiverLink : public link::Link {
  public:
   ReceiverLink(const std::string& root, LinkLife life) : life_(life) {

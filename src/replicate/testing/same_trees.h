@@ -28,8 +28,8 @@ inline std::string Contents(const std::string& path) {
 inline std::string DescribeNode(const std::string& path) {
   struct stat st {};
   if (lstat(path.c_str(), &st) != 0) return "unreadable";
-  std::string text = absl::StrCat("mode ", absl::Hex(st.st_mode), " owner ", st.st_uid, ":", st.st_gid, " mtime ",
-                                  st.st_mtim.tv_sec, ".", st.st_mtim.tv_nsec);
+  std::string text = absl::StrCat("mode ", absl::Hex(st.st_mode), " owner ", st.st_uid, ":", st.st_gid,
+                                  " mtime ", st.st_mtim.tv_sec, ".", st.st_mtim.tv_nsec);
   if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) absl::StrAppend(&text, " device ", st.st_rdev);
   if (S_ISLNK(st.st_mode)) absl::StrAppend(&text, " to ", std::filesystem::read_symlink(path).string());
   if (S_ISREG(st.st_mode)) {
@@ -42,7 +42,8 @@ inline std::string DescribeNode(const std::string& path) {
   return text;
 }
 
-// By path; the root is "". What the receiver keeps for itself is left out. Hard links name the first of their group.
+// By path; the root is "". What the receiver keeps for itself is left out. Hard links name the first of their
+// group.
 inline std::map<std::string, std::string> DescribeTree(const std::string& root) {
   std::map<std::string, std::string> nodes{{"", DescribeNode(root)}};
   std::map<std::string, ino_t> inodes;
