@@ -90,6 +90,7 @@ class LearnerTest : public os::testing::TreeTest {
     Learner learner = MakeLearner();
     const absl::Status status = learner.LearnPlace(path, recursive);
     EXPECT_TRUE(status.ok()) << status;
+    EXPECT_TRUE(learner.Finish().ok());
     return learner.changes();
   }
   // What the catalogue has at a path; the empty id: nothing.

@@ -98,7 +98,7 @@ class MirrorTest : public os::testing::TreeTest {
     const Progress now = replicator_->progress();
     const std::lock_guard lock(mutex_);
     return absl::StrCat("state ", std::string(StateName(now.state)), ", pending ", now.pending,
-                        ", last error '", now.last_error, "', log:\n",
+                        ", acked files ", now.acked_files, ", last error '", now.last_error, "', log:\n",
                         log_.substr(log_.size() - std::min<std::size_t>(log_.size(), 4000)));
   }
 
