@@ -226,9 +226,16 @@ absl::Status Session::OnOp(wire::ReceivedOp op) {
   if (absl::Status status = conversation_.OnOp(op); !status.ok()) return status;
   put_op_ = op.op;
   absl::Status status = Objection(op.op);
-  if (status.ok()) status = Do(std::move(op));
+  const bool untried = status.ok() && IsPoisoned(op.op);
+  if (untried) {
+    status = model::Failure(Reaction::kLookAgain, absl::StrCat("apply ", model::QuotePath(op.op.path),
+                                                               ": an op before it failed there"));
+  } else if (status.ok()) {
+    status = Do(std::move(op));
+  }
   put_failed_ = !status.ok();
   Record(put_op_, status);
+  if (untried) failures_.back().untried = true;
   if (poison_.overfull()) {
     return model::Failure(Reaction::kReconnect,
                           "more ops failed than can be remembered; the source has to look anew");
@@ -242,12 +249,12 @@ absl::Status Session::Objection(const model::Op& op) const {
                           absl::StrCat("apply ", model::QuotePath(op.path), ": the name ",
                                        std::string(kHomeName), " at the root is fanmirror's own"));
   }
-  if (poison_.Covers(op.path) || (!op.from.empty() && poison_.Covers(op.from)) ||
-      (op.kind == model::Op::Kind::kRemove && poison_.LiesBelow(op.path))) {
-    return model::Failure(Reaction::kLookAgain, absl::StrCat("apply ", model::QuotePath(op.path),
-                                                             ": an op before it failed there"));
-  }
   return absl::OkStatus();
+}
+
+bool Session::IsPoisoned(const model::Op& op) const {
+  return poison_.Covers(op.path) || (!op.from.empty() && poison_.Covers(op.from)) ||
+         (op.kind == model::Op::Kind::kRemove && poison_.LiesBelow(op.path));
 }
 
 absl::Status Session::Do(wire::ReceivedOp op) {

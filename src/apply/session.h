@@ -50,6 +50,8 @@ class Session {
   absl::Status OnPing(const wire::Ping& ping);
 
   absl::Status Objection(const model::Op& op) const;
+  // Whether an op that failed before makes this one's outcome doubtful.
+  bool IsPoisoned(const model::Op& op) const;
   absl::Status Do(wire::ReceivedOp op);
   void Record(const model::Op& op, const absl::Status& status);
 

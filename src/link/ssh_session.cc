@@ -80,7 +80,7 @@ absl::Status SetAfterConfig(ssh_session session, const SshOptions& options) {
                 static_cast<long>(absl::ToInt64Seconds(options.connect_timeout + kTimeoutSlack)));
   // With "no" in the configuration, libssh calls every host key known.
   set.SetInt(SSH_OPTIONS_STRICTHOSTKEYCHECK, "StrictHostKeyChecking", 1);
-  // At 54 MB/s it would be the slowest stage; the frames are compressed already.
+  // At 54 MB/s it would be the slowest stage.
   set.Set(SSH_OPTIONS_COMPRESSION, "compression", "no");
   return set.status();
 }

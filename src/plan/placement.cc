@@ -39,6 +39,7 @@ Planner::Placing Planner::Place(const Name& name) {
     return Placing::kDone;
   }
   progress_[name] = Progress::kActive;
+  ForgetUnreachable(node);
   const bool blocked = PlaceParent(name.dir) == Placing::kBlocked ||
                        (node.metadata.type == NodeType::kDirectory && now_.Node(node.id) &&
                         paths_.IsWithin(name.dir, node.id));
@@ -61,6 +62,17 @@ Planner::Placing Planner::Place(const Name& name) {
   }
   progress_[name] = Progress::kFinished;
   return Placing::kDone;
+}
+
+// A node that is known under names which lead nowhere is not on the target: it is made anew, with all below it.
+void Planner::ForgetUnreachable(const Node& node) {
+  const std::vector<Name> names = now_.NamesOf(node.id);
+  if (names.empty()) return;
+  for (const Name& name : names) {
+    if (paths_.OfDirectory(name.dir)) return;
+  }
+  for (const Name& name : names) ForgetTree(name);
+  if (node.metadata.type == NodeType::kDirectory) plan_.postponed.push_back(TreeChange(node.id));
 }
 
 Planner::Placing Planner::PlaceParent(const FileId& dir) {

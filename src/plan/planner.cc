@@ -28,6 +28,10 @@ Change NodeChange(const FileId& id) {
   return {.kind = Change::Kind::kNode, .id = id, .name = "", .content = true, .startup = false};
 }
 
+Change TreeChange(const FileId& id) {
+  return {.kind = Change::Kind::kTree, .id = id, .name = "", .content = false, .startup = false};
+}
+
 Change LimboChange(const FileId& id) {
   return {.kind = Change::Kind::kLimbo, .id = id, .name = "", .content = false, .startup = false};
 }

@@ -52,5 +52,6 @@ model::Name LimboName(const model::FileId& id);
 model::Change NameChange(const model::Name& name);
 model::Change NodeChange(const model::FileId& id);
 model::Change LimboChange(const model::FileId& id);
+model::Change TreeChange(const model::FileId& id);
 
 }  // namespace fanmirror::plan

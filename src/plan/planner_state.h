@@ -25,6 +25,7 @@ class Planner {
   void IndexWanted();
   Placing Place(const model::Name& name);
   Placing PlaceParent(const model::FileId& dir);
+  void ForgetUnreachable(const model::Node& node);
   // What lies at `name` and is not `wanted` goes elsewhere, unless renaming over it is right. False: `name` cannot be had.
   enum class Clearing { kFree, kExchanged, kImpossible };
   Clearing ClearPlace(const model::Name& name, const model::Node& wanted);

@@ -23,7 +23,11 @@ void Planner::Vacate(const Name& name, const Observation& observation) {
     ForgetTree(name);
     return;
   }
-  if (UnplacedWish(*id) || !paths_.OfDirectory(name.dir)) {
+  if (!paths_.OfDirectory(name.dir)) {  // the target has no such place
+    ForgetTree(name);
+    return;
+  }
+  if (UnplacedWish(*id)) {
     Postpone(name);
     return;
   }

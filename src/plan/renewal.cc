@@ -32,9 +32,6 @@ void Planner::Renew(const FileId& id, const Metadata& metadata) {
   op.type = metadata.type;
   op.path = *path;
   op.concerns = {NodeChange(id)};
-  for (const Name& name : names) {
-    if (!name.dir.is_limbo()) op.concerns.push_back(NameChange(name));
-  }
   const bool regular = metadata.type == NodeType::kRegular;
   if (difference == Difference::kMetadata) {
     op.kind = Op::Kind::kSetMetadata;

@@ -19,6 +19,7 @@ struct OpResult {
   };
   Kind kind = Kind::kApplied;
   absl::Status status;
+  bool untried = false;       // kFailed: the receiver left it alone, because an op before it failed there
   bool read = false;          // `record` is what was read and sent
   bool content_read = false;  // its content, too
   bool content_sent = false;

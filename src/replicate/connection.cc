@@ -164,6 +164,7 @@ absl::Status ReplicatorImpl::LearnUnknown(std::uint64_t first, std::uint64_t las
     NoteLearnt(learner);
     return status;
   }
+  if (absl::Status status = learner.Finish(); !status.ok()) return status;
   NoteLearnt(learner);
   settled_batch_ = next_batch_ - 1;
   drain_ = false;

@@ -31,10 +31,6 @@ Effect SetNode(const FileId& id, model::Metadata metadata) {
   return effect;
 }
 
-model::Change TreeChange(const FileId& dir) {
-  return {.kind = model::Change::Kind::kTree, .id = dir, .name = "", .content = false, .startup = false};
-}
-
 Effect SetName(const Name& name, const FileId& id) {
   return {.kind = Effect::Kind::kSetName, .id = id, .name = name, .to = {}, .record = {}};
 }
@@ -79,10 +75,11 @@ std::optional<FileId> LimboId(const std::string& name) {
 
 absl::Status Learner::LearnAll() {
   if (absl::Status status = catalogue_->Clear(); !status.ok()) return status;
-  changes_.push_back(TreeChange(tree_->root()));
+  changes_.push_back(plan::TreeChange(tree_->root()));
   Add(SetNode(tree_->root(), DirectoryMetadata()));
   if (absl::Status status = LearnDirectories({{FileId::Limbo(), plan::kLimboPath}}); !status.ok()) return status;
-  return LearnDirectories({{tree_->root(), ""}});
+  if (absl::Status status = LearnDirectories({{tree_->root(), ""}}); !status.ok()) return status;
+  return Finish();
 }
 
 absl::Status Learner::LearnDirectories(std::vector<Directory> stack) {
@@ -97,7 +94,7 @@ absl::Status Learner::LearnDirectories(std::vector<Directory> stack) {
     });
     if (!status.ok()) return status;
   }
-  return Flush(1);
+  return Flush(kCommitEffects);
 }
 
 absl::Status Learner::LearnEntry(const Directory& dir, const wire::ListedEntry& entry, std::vector<Directory>* stack) {
@@ -108,8 +105,10 @@ absl::Status Learner::LearnEntry(const Directory& dir, const wire::ListedEntry& 
   if (dir.id.is_limbo() && !LimboId(entry.name)) return absl::OkStatus();
   const auto id = Identify(dir, entry);
   if (!id.ok()) return id.status();
-  if (directory && !id->is_foreign()) changes_.push_back(TreeChange(*id));
-  if (catalogue_->Child({dir.id, entry.name}) == *id && catalogue_->Node(*id)) return absl::OkStatus();
+  if (directory && !id->is_foreign()) changes_.push_back(plan::TreeChange(*id));
+  if (view_.Child({dir.id, entry.name}) == *id && view_.Node(*id)) return absl::OkStatus();
+  // What was believed to lie there goes with all that was believed to lie below it.
+  if (const auto old = view_.Child({dir.id, entry.name}); old && *old != *id) Forget({dir.id, entry.name});
   Add(SetNode(*id, entry.metadata));
   Add(SetName({dir.id, entry.name}, *id));
   if (directory) stack->push_back({*id, path});
@@ -124,7 +123,7 @@ absl::StatusOr<FileId> Learner::Identify(const Directory& dir, const wire::Liste
   if (!*node || !MayBeTheSame((*node)->metadata, entry.metadata)) return NewForeign();
   const FileId id = (*node)->id;
   // Known to lie elsewhere on the target: then this is another node, or that place is of unknown outcome, too.
-  const std::vector<Name> known = catalogue_->NamesOf(id);
+  const std::vector<Name> known = view_.NamesOf(id);
   const bool here = std::find(known.begin(), known.end(), Name{dir.id, entry.name}) != known.end();
   if (!here && !known.empty() && !inode_of_.contains(id)) return NewForeign();
   if ((*node)->metadata.type == NodeType::kDirectory) return id;
@@ -145,7 +144,7 @@ std::optional<FileId> Learner::FindDirectory(const std::string& path) const {
   }
   if (rest.empty()) return at;
   for (const absl::string_view component : absl::StrSplit(rest, '/')) {
-    const auto child = catalogue_->Child({at, std::string(component)});
+    const auto child = view_.Child({at, std::string(component)});
     if (!child) return std::nullopt;
     at = *child;
   }
@@ -154,10 +153,10 @@ std::optional<FileId> Learner::FindDirectory(const std::string& path) const {
 
 absl::Status Learner::LearnPlace(const std::string& path, bool recursive) {
   if (path.empty()) {
-    const auto root = catalogue_->Node(tree_->root());
+    const auto root = view_.Node(tree_->root());
     Add(SetNode(tree_->root(), root ? root->metadata : DirectoryMetadata()));
     changes_.push_back(plan::NodeChange(tree_->root()));
-    return Flush(1);
+    return Flush(kCommitEffects);
   }
   const std::size_t slash = path.rfind('/');
   const std::string parent_path = slash == std::string::npos ? "" : path.substr(0, slash);
@@ -173,17 +172,17 @@ absl::Status Learner::LearnPlace(const std::string& path, bool recursive) {
   });
   if (!listed.ok()) return listed;
 
-  const auto child = catalogue_->Child(name);
-  const auto record = child ? catalogue_->Node(*child) : std::nullopt;
+  const auto child = view_.Child(name);
+  const auto record = child ? view_.Node(*child) : std::nullopt;
   const bool both_directories = self && record && self->metadata.type == NodeType::kDirectory &&
                                 record->metadata.type == NodeType::kDirectory;
   if (both_directories && !recursive) {
     Add(SetNode(*child, record->metadata));
     changes_.push_back(plan::NodeChange(*child));
-    return Flush(1);
+    return Flush(kCommitEffects);
   }
   if (child) Forget(name);
-  if (absl::Status status = Flush(1); !status.ok() || !self) return status;
+  if (!self) return Flush(kCommitEffects);
   self->name = name.name;
   std::vector<Directory> stack;
   if (absl::Status status = LearnEntry({*parent, parent_path}, *self, &stack); !status.ok()) return status;
@@ -193,10 +192,11 @@ absl::Status Learner::LearnPlace(const std::string& path, bool recursive) {
 void Learner::Forget(const Name& name) {
   std::vector<Name> order{name};
   for (std::size_t i = 0; i < order.size(); ++i) {
-    const FileId id = *catalogue_->Child(order[i]);
-    const auto record = catalogue_->Node(id);
+    const FileId id = *view_.Child(order[i]);
+    const auto record = view_.Node(id);
+    if (view_.NamesOf(id).size() > 1) continue;  // what is below it was learnt under its other name
     if (!record || record->metadata.type != NodeType::kDirectory) continue;
-    catalogue_->ForEachChild(id, [&](const std::string& entry, const FileId&) {
+    view_.ForEachChild(id, [&](const std::string& entry, const FileId&) {
       order.push_back({id, entry});
       return true;
     });
@@ -206,10 +206,16 @@ void Learner::Forget(const Name& name) {
   }
 }
 
+void Learner::Add(Effect effect) {
+  view_.Apply(/*batch=*/1, effect);
+  effects_.push_back(std::move(effect));
+}
+
 absl::Status Learner::Flush(std::size_t at_least) {
   if (effects_.size() < at_least) return absl::OkStatus();
   const absl::Status status = catalogue_->Commit(catalogue_->header().batch, effects_);
   effects_.clear();
+  view_.Clear();
   return status;
 }
 

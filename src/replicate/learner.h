@@ -9,6 +9,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "catalogue/catalogue.h"
+#include "catalogue/expected.h"
 #include "model/change.h"
 #include "os/tree.h"
 #include "scan/walk.h"
@@ -26,12 +27,14 @@ class Learner {
   using List = std::function<absl::Status(const std::string& path, bool children,
                                           const std::function<absl::Status(const wire::Listing&)>& frame)>;
   Learner(const os::Tree* tree, const scan::Selection* selection, catalogue::Catalogue* catalogue, List list)
-      : tree_(tree), selection_(selection), catalogue_(catalogue), list_(std::move(list)) {}
+      : tree_(tree), selection_(selection), catalogue_(catalogue), list_(std::move(list)), view_(catalogue) {}
 
   // The catalogue forgets everything and learns the whole target.
   absl::Status LearnAll();
   // One place, and all below it when `recursive` (or when the catalogue knows nothing there).
   absl::Status LearnPlace(const std::string& path, bool recursive);
+  // Commits the rest of what LearnPlace corrected; nothing is sure before. (LearnAll does it itself.)
+  absl::Status Finish() { return Flush(1); }
   // Where the source must be looked at again, because the catalogue was corrected there.
   const std::vector<model::Change>& changes() const { return changes_; }
 
@@ -45,13 +48,14 @@ class Learner {
   absl::StatusOr<model::FileId> Identify(const Directory& dir, const wire::ListedEntry& entry);
   std::optional<model::FileId> FindDirectory(const std::string& path) const;
   void Forget(const model::Name& name);
-  void Add(catalogue::Effect effect) { effects_.push_back(std::move(effect)); }
+  void Add(catalogue::Effect effect);
   absl::Status Flush(std::size_t at_least);
 
   const os::Tree* tree_;
   const scan::Selection* selection_;
   catalogue::Catalogue* catalogue_;
   List list_;
+  catalogue::Expected view_;  // the catalogue with what is corrected and not committed yet
   std::vector<catalogue::Effect> effects_;
   std::vector<model::Change> changes_;
   // Of nodes with several names: which node of the target they are.

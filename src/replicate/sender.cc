@@ -137,7 +137,7 @@ void Sender::Abandon(OpResult::Kind kind, absl::Status status, std::string* out)
   OpResult& outcome = result();
   if (putting_) {
     wire::AppendPutAbort(out);
-  } else if (outcome.kind == OpResult::Kind::kApplied) {
+  } else if (outcome.kind == OpResult::Kind::kApplied && step().op.kind != Op::Kind::kSetMetadata) {
     Op poison;
     poison.kind = Op::Kind::kPut;
     poison.path = step().op.path;
@@ -169,6 +169,7 @@ absl::StatusOr<std::unique_ptr<Batch>> Sender::Acknowledge(const wire::Ack& ack)
     if (outcome.kind != OpResult::Kind::kApplied) continue;  // an abandoned op: ours is the reason
     outcome.kind = OpResult::Kind::kFailed;
     outcome.status = model::Failure(failure.reaction, failure.message);
+    outcome.untried = failure.untried;
   }
   return std::move(held.batch);
 }

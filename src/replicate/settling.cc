@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "os/clock.h"
+#include "plan/paths.h"
 #include "replicate/replicator_impl.h"
 
 namespace fanmirror::replicate {
@@ -93,21 +94,27 @@ void ReplicatorImpl::TakeFailure(const Batch& batch, std::size_t index) {
   const Op& op = batch.steps[index].op;
   const OpResult& result = batch.results[index];
   const Since since{batch.first_sequence, batch.first_ns};
+  // Nothing builds on metadata, and that the node is gone its names tell.
+  if (result.kind == OpResult::Kind::kGone && op.kind == Op::Kind::kSetMetadata) return;
   drain_ = true;
   if (result.kind == OpResult::Kind::kGone) {
     for (const Change& change : op.concerns) LookAgain(change, 0, since);
     return;
   }
   ++counters_.failed_ops;
-  const Reaction reaction = model::ReactionOf(result.status);
+  // All that lies in limbo is ours: if more is there than we know, we look.
+  const bool unknown_in_limbo = op.kind == Op::Kind::kRemove && op.path.rfind(plan::kLimboPath, 0) == 0;
+  const Reaction reaction = unknown_in_limbo ? Reaction::kLookAgain : model::ReactionOf(result.status);
   const auto severity = reaction == Reaction::kLookAgain ? Severity::kDebug : Severity::kWarning;
   Log(severity, model::QuotePath(op.path) + ": " + std::string(result.status.message()));
-  if (reaction == Reaction::kLookAgain) {
+  // What the receiver did not try is as it was believed to be.
+  if (reaction == Reaction::kLookAgain && !result.untried) {
     const bool recursive = op.type == NodeType::kDirectory && op.kind != Op::Kind::kSetMetadata;
     relearn_[op.path] |= recursive;
     if (!op.from.empty()) relearn_[op.from] |= recursive;
   }
-  for (const Change& change : op.concerns) AddRetry(change, result.status, since);
+  const absl::Status status = unknown_in_limbo ? model::Failure(reaction, std::string(result.status.message())) : result.status;
+  for (const Change& change : op.concerns) AddRetry(change, status, since);
 }
 
 void ReplicatorImpl::AddRetry(const Change& change, const absl::Status& status, const Since& since) {

@@ -21,8 +21,6 @@ class Watcher {
 
   virtual void Subscribe(Subscription subscription) = 0;  // before Start
   virtual void Start() = 0;                               // once
-  // Unignore counts again, so Drain first, or events of the process that are still in the queue are passed
-  // on.
 
   // Blocks until every event of a change that was finished before the call has been given to `changed`. After
   // Start, and not on the watcher's thread. kRetry when `timeout` has passed.

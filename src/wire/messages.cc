@@ -235,6 +235,7 @@ void AppendAck(const Ack& ack, std::string* out) {
     pb::OpFailure* one = message.add_failures();
     one->set_index(failure.index);
     one->set_reaction(static_cast<std::uint32_t>(failure.reaction));
+    one->set_untried(failure.untried);
     std::string line = OneLine(failure.message);
     said += line.size();
     if (said <= kMaxAckMessageBytes) one->set_message(std::move(line));
@@ -384,7 +385,7 @@ absl::StatusOr<Ack> ParseAck(std::string_view payload) {
     }
     if (failure.index() >= kMaxBatchOps) return Malformed("Ack", "a failure of no op");
     ack.failures.push_back(
-        {failure.index(), static_cast<model::Reaction>(failure.reaction()), OneLine(failure.message())});
+        {failure.index(), static_cast<model::Reaction>(failure.reaction()), OneLine(failure.message()), failure.untried()});
   }
   return ack;
 }

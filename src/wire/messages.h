@@ -70,6 +70,7 @@ struct OpFailure {
   std::uint32_t index = 0;  // of the op in its batch, from 0
   model::Reaction reaction = model::Reaction::kRetry;
   std::string message;  // one line; may be empty when a batch had very many failures
+  bool untried = false;  // nothing was done: an op before it failed there
 };
 
 struct Ack {
