@@ -101,6 +101,7 @@ class ReplicatorImpl : public Replicator {
   void TakeResult(const Batch& batch, std::size_t index);
   void TakeFailure(const Batch& batch, std::size_t index);
   std::vector<catalogue::Effect> EffectsOf(const plan::Step& step, const OpResult& result) const;
+  void DoubtTimes(const model::FileId& dir);
   void AddRetry(const model::Change& change, const absl::Status& status, const Since& since);
   void LookAgain(const model::Change& change, std::int64_t delay_ns, const Since& since);
   bool AnythingToCommit() const;

@@ -97,6 +97,7 @@ void ReplicatorImpl::TakeFailure(const Batch& batch, std::size_t index) {
   // Nothing builds on metadata, and that the node is gone its names tell.
   if (result.kind == OpResult::Kind::kGone && op.kind == Op::Kind::kSetMetadata) return;
   drain_ = true;
+  if (op.kind == Op::Kind::kSetMetadata && op.type == NodeType::kDirectory) DoubtTimes(op.node);
   if (result.kind == OpResult::Kind::kGone) {
     for (const Change& change : op.concerns) LookAgain(change, 0, since);
     return;
@@ -115,6 +116,18 @@ void ReplicatorImpl::TakeFailure(const Batch& batch, std::size_t index) {
   }
   const absl::Status status = unknown_in_limbo ? model::Failure(reaction, std::string(result.status.message())) : result.status;
   for (const Change& change : op.concerns) AddRetry(change, status, since);
+}
+
+// What was done in the directory moved its times on the target, and they were not set again. A ctime that no node has makes
+// the difference seen, whatever the record says of mtime.
+void ReplicatorImpl::DoubtTimes(const model::FileId& dir) {
+  const auto acked = acked_records_.find(dir);
+  const auto had = acked != acked_records_.end() ? std::optional<Record>(acked->second) : catalogue_->Node(dir);
+  if (!had) return;
+  Effect effect{.kind = Effect::Kind::kSetNode, .id = dir, .name = {}, .to = {}, .record = *had};
+  effect.record.metadata.ctime = {};
+  acked_records_[dir] = effect.record;
+  acked_effects_.push_back(std::move(effect));
 }
 
 void ReplicatorImpl::AddRetry(const Change& change, const absl::Status& status, const Since& since) {

@@ -174,12 +174,19 @@ class LocalTarget(TargetCase):
     def test_full_until_the_source_deletes(self):
         small = self.work.filesystem(FILESYSTEM, "smaller", "32M")
         self.start({"path": os.path.join(small.path, "copy")})
-        self.write("large", os.urandom(12 << 20))
+        self.move_in("large", 12 << 20)
         self.mirror.wait()
-        self.write("another", os.urandom(18 << 20))
+        self.move_in("another", 18 << 20)
         self.error("No space left")
         os.unlink(os.path.join(self.source, "large"))
         self.assert_recovers()
+
+    def move_in(self, name, size):
+        """A file that is whole from the first: no half-written version takes the room of the small target."""
+        outside = os.path.join(os.path.dirname(self.source), name)
+        with open(outside, "wb") as file:
+            file.write(os.urandom(size))
+        os.rename(outside, os.path.join(self.source, name))
 
     def test_read_only(self):
         other = self.work.filesystem(FILESYSTEM, "read-only")
