@@ -41,6 +41,7 @@ function(fanmirror_stage name)
     add_dependencies(unit_tests ${name}_test)
     target_link_libraries(${name}_test PRIVATE fanmirror_${name} ${test_dependencies} GTest::gmock GTest::gtest_main)
     add_test(NAME ${name} COMMAND ${name}_test)
-    set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 300)
+    # One at a time: a mount namespace that one test makes would hold the filesystem that another unmounts.
+    set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 600 RUN_SERIAL TRUE)
   endif()
 endfunction()
