@@ -26,6 +26,7 @@ class FailingTest : public TreeTest {
   void ForgetInodes() {
     tree_.reset();
     ASSERT_TRUE(filesystem_->Unmount().ok());
+    ASSERT_TRUE(filesystem_->WaitUntilReleased().ok());
     ASSERT_TRUE(filesystem_->Mount().ok());
     OpenTree(At("source"));
   }
@@ -104,6 +105,7 @@ TEST_P(CorruptionTest, ADirectoryThatCannotBeReadIsNotGone) {
   Mark("source/victim");
   tree_.reset();
   ASSERT_TRUE(filesystem_->Unmount().ok());
+  ASSERT_TRUE(filesystem_->WaitUntilReleased().ok());
   CorruptMarked();
   ASSERT_TRUE(filesystem_->Mount().ok());
   OpenTree(At("source"));

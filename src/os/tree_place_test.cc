@@ -122,6 +122,7 @@ TEST_P(PlaceTest, FilesAreFoundOrUnknownButNeverMistaken) {
   const FileId dir = IdOf("source/dir");
   tree_.reset();
   ASSERT_TRUE(filesystem_->Unmount().ok());
+  ASSERT_TRUE(filesystem_->WaitUntilReleased().ok());
   ASSERT_TRUE(filesystem_->Mount().ok());
   OpenTree(At("source"));
   EXPECT_EQ(Locate(file).kind, Place::Kind::kUnknown);

@@ -419,6 +419,7 @@ TEST_P(CorruptionWalkTest, ADirectoryWithAnEntryThatFailsIsNotListed) {
   ASSERT_EQ(::utimensat(AT_FDCWD, At("dir/file5").c_str(), times, 0), 0);
   tree_.reset();
   ASSERT_TRUE(filesystem_->Unmount().ok());
+  ASSERT_TRUE(filesystem_->WaitUntilReleased().ok());
   const absl::Status corrupted = filesystem_->Corrupt("\xE9\xC3\x17\x5A");
   ASSERT_TRUE(corrupted.ok()) << corrupted;
   ASSERT_TRUE(filesystem_->Mount().ok());

@@ -1,6 +1,7 @@
 #include "os/testing/filesystem.h"
 
 #include <fcntl.h>
+#include <glob.h>
 #include <spawn.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -14,12 +15,16 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "os/unique_fd.h"
 
 extern char** environ;
 
 namespace fanmirror::os::testing {
 namespace {
+
+constexpr absl::Duration kReleaseTimeout = absl::Seconds(60);
 
 absl::Status ErrnoStatus(const std::string& what) {
   return absl::InternalError(absl::StrCat(what, ": ", std::strerror(errno)));
@@ -35,6 +40,20 @@ std::string ReadToEnd(int fd) {
     if (got <= 0) return text;
     text.append(buffer, static_cast<std::size_t>(got));
   }
+}
+
+// Whether a loop device stands on the image; it goes with its last user.
+bool HasLoopDevice(const std::string& image) {
+  glob_t found = {};
+  bool has = false;
+  if (::glob("/sys/block/loop*/loop/backing_file", GLOB_NOSORT, nullptr, &found) == 0) {
+    for (std::size_t i = 0; i < found.gl_pathc && !has; ++i) {
+      const UniqueFd file(::open(found.gl_pathv[i], O_RDONLY | O_CLOEXEC));
+      has = file && ReadToEnd(file.get()) == image + "\n";
+    }
+  }
+  ::globfree(&found);
+  return has;
 }
 
 absl::Status MakeImage(const std::string& fstype, const std::string& image, std::uint64_t bytes,
@@ -103,6 +122,15 @@ absl::Status ScopedFilesystem::Mount(const std::string& options) {
 }
 
 absl::Status ScopedFilesystem::Unmount() { return RunCommand({"umount", path_}); }
+
+absl::Status ScopedFilesystem::WaitUntilReleased() const {
+  const absl::Time deadline = absl::Now() + kReleaseTimeout;
+  while (!image_.empty() && HasLoopDevice(image_)) {
+    if (absl::Now() > deadline) return absl::DeadlineExceededError("still in use: " + image_);
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+  return absl::OkStatus();
+}
 
 absl::Status ScopedFilesystem::Corrupt(const std::string& bytes) {
   const UniqueFd image(::open(image_.c_str(), O_RDWR | O_CLOEXEC));

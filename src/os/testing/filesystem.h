@@ -53,7 +53,12 @@ class ScopedFilesystem {
   absl::Status Unmount();
   absl::Status Mount(const std::string& options = "");
 
-  // Spoils every occurrence of `bytes` in the image, which is unmounted now. An error when there is none.
+  // Waits until nobody holds the filesystem after Unmount: all is written to the image, and nothing is
+  // cached. A descriptor, a clone of the mount or another mount namespace (programs come and go with those)
+  // delays that.
+  absl::Status WaitUntilReleased() const;
+
+  // Spoils every occurrence of `bytes` in the image, which is released now. An error when there is none.
   absl::Status Corrupt(const std::string& bytes);
 
  private:
