@@ -65,6 +65,8 @@ TEST_P(ReaderOrder, PartsComeInTheOrderOfSubmission) {
 
 #ifdef __SANITIZE_THREAD__
 constexpr std::size_t kResidentPerByte = 5;  // the sanitizer keeps four for each
+#elif defined(__SANITIZE_ADDRESS__)
+constexpr std::size_t kResidentPerByte = 12;  // and this one holds up to 256 MiB of freed memory back
 #else
 constexpr std::size_t kResidentPerByte = 1;
 #endif

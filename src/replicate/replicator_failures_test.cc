@@ -60,7 +60,7 @@ class ReplicatorFailuresTest : public testing::MirrorTest {
   std::uint64_t Patience() const { return 300U * static_cast<unsigned>(connects_.load()); }
   void EditThroughDeaths() {
     constexpr int kConnections = 5;
-    constexpr int kRounds = 200;  // far more than that takes
+    constexpr int kRounds = 2000;  // far more than that takes
     std::mt19937 random(GetParam().size());
     for (int round = 0; round < kRounds && connects_ < kConnections; ++round) {
       EditForAWhile(&random);
