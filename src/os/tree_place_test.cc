@@ -203,9 +203,12 @@ TEST_P(PlaceTest, ADirectoryBeingMovedIsNeverFoundElsewhere) {
   });
   for (int i = 0; i < 3000; ++i) {
     const absl::StatusOr<Place> place = tree_->Locate(id);
-    ASSERT_TRUE(place.ok()) << place.status();
-    ASSERT_EQ(place->kind, Place::Kind::kInside);
-    ASSERT_TRUE(place->path == "a/x" || place->path == "b/x") << place->path;
+    if (!place.ok()) {  // it moved at each look: nothing is concluded
+      EXPECT_EQ(model::ReactionOf(place.status()), model::Reaction::kRetry) << place.status();
+      continue;
+    }
+    EXPECT_EQ(place->kind, Place::Kind::kInside);
+    EXPECT_TRUE(place->path == "a/x" || place->path == "b/x") << place->path;
   }
   stop = true;
   moving.join();
