@@ -2,9 +2,16 @@
 
 #include <sys/fanotify.h>
 
+#include <utility>
+
 #include "watch/event_map.h"
 
 namespace fanmirror::watch {
+
+std::uint64_t EventDispatch::Add(Subscription subscription) {
+  selections_.try_emplace(++last_id_, std::move(subscription));
+  return last_id_;
+}
 
 EventDispatch::Tally EventDispatch::Dispatch(std::string_view buffer, int own_pid) {
   Tally tally;
@@ -13,7 +20,7 @@ EventDispatch::Tally EventDispatch::Dispatch(std::string_view buffer, int own_pi
     if (event.pid != own_pid) Offer(event, &tally);
   });
   if (!whole) ++tally.overflows;
-  for (Selection& each : selections_) each.Flush();
+  for (auto& [id, each] : selections_) each.Flush();
   if (tally.overflows > 0) Lose();
   return tally;
 }
@@ -24,7 +31,7 @@ void EventDispatch::Offer(const Event& event, Tally* tally) {
   const Candidates candidates = MapEvent(event);
   if (candidates.untraceable()) ++tally->overflows;
   const bool directory = (event.mask & FAN_ONDIR) != 0;
-  for (Selection& each : selections_) {
+  for (auto& [id, each] : selections_) {
     if (directory && (event.mask & FAN_RENAME) != 0) each.ForgetPlaces();
     for (const Candidate& candidate : candidates.list()) each.Offer(candidate);
     if (directory && (event.mask & FAN_DELETE) != 0) each.ForgetPlace(event.target);
@@ -32,7 +39,7 @@ void EventDispatch::Offer(const Event& event, Tally* tally) {
 }
 
 void EventDispatch::Lose() {
-  for (Selection& each : selections_) each.Lost();
+  for (auto& [id, each] : selections_) each.Lost();
 }
 
 }  // namespace fanmirror::watch

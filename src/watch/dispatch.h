@@ -1,9 +1,9 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
+#include <map>
+#include <string_view>
 
-#include "absl/types/span.h"
 #include "watch/event.h"
 #include "watch/selection.h"
 
@@ -20,7 +20,9 @@ class EventDispatch {
     std::uint64_t filesystem_errors = 0;
   };
 
-  void Add(Subscription subscription) { selections_.emplace_back(std::move(subscription)); }
+  // Returns the number that Remove takes: never 0, never given twice.
+  std::uint64_t Add(Subscription subscription);
+  void Remove(std::uint64_t id) { selections_.erase(id); }
   // Events of process `own_pid` are dropped: what we write ourselves is nobody's change.
   Tally Dispatch(std::string_view buffer, int own_pid);
   // Tells all that anything may differ.
@@ -29,7 +31,8 @@ class EventDispatch {
  private:
   void Offer(const Event& event, Tally* tally);
 
-  std::vector<Selection> selections_;
+  std::uint64_t last_id_ = 0;
+  std::map<std::uint64_t, Selection> selections_;
 };
 
 }  // namespace fanmirror::watch

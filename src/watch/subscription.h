@@ -13,7 +13,7 @@ namespace fanmirror::watch {
 
 // What one job wants to know of a filesystem.
 struct Subscription {
-  const os::Tree* tree = nullptr;  // of the job's source; outlives the watcher
+  const os::Tree* tree = nullptr;  // of the job's source; outlives the subscription
   select::Filter filter;
   // Paths relative to the source root whose subtrees are not watched (state directory), beside the filter's.
   std::vector<std::string> ignored;

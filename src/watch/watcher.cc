@@ -17,6 +17,7 @@
 #include <fstream>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -48,7 +49,8 @@ class FanotifyWatcher final : public Watcher {
   }
   ~FanotifyWatcher() override;
 
-  void Subscribe(Subscription subscription) override { dispatch_.Add(std::move(subscription)); }
+  std::uint64_t Subscribe(Subscription subscription) override;
+  void Unsubscribe(std::uint64_t id) override;
   void Start() override;
   absl::Status Drain(absl::Duration timeout) override;
   bool MarkAlive() const override;
@@ -59,6 +61,7 @@ class FanotifyWatcher final : public Watcher {
   void Wake() const;
   void WaitForEvents() const;
   void Pause(absl::Duration time) const;
+  EventDispatch::Tally Dispatch(std::string_view events);
   // Reads once and dispatches. Whether more is there for certain.
   bool ReadOnce();
   void BeginDrain();
@@ -66,6 +69,7 @@ class FanotifyWatcher final : public Watcher {
 
   const os::UniqueFd group_;
   const os::UniqueFd wakeup_;  // an eventfd: stop or drain
+  const int own_pid_ = getpid();
   std::thread thread_;
   std::atomic<bool> stopping_ = false;
 
@@ -73,16 +77,18 @@ class FanotifyWatcher final : public Watcher {
   std::atomic<std::uint64_t> overflows_ = 0;
   std::atomic<std::uint64_t> filesystem_errors_ = 0;
 
-  // Guards the four below.
-  std::mutex mutex_;
+  std::mutex mutex_;  // guards the drains asked and done
   std::condition_variable drained_;
-  const int own_pid_ = getpid();
   // Calls of Drain are numbered; all up to drains_done_ are finished.
   std::uint64_t drains_asked_ = 0;
   std::uint64_t drains_done_ = 0;
 
+  // Held while callbacks run, and not while the queue is read: so whoever waits for it gets it between two
+  // reads, however many there are.
+  std::mutex dispatch_mutex_;
+  EventDispatch dispatch_;  // guarded by dispatch_mutex_
+
   // The thread's own.
-  EventDispatch dispatch_;
   Pacer pacer_;
   std::vector<char> buffer_ = std::vector<char>(kBufferBytes);
   std::uint64_t taken_ = 0;       // events taken off the queue and given to `changed`
@@ -94,6 +100,16 @@ FanotifyWatcher::~FanotifyWatcher() {
   stopping_ = true;
   Wake();
   if (thread_.joinable()) thread_.join();
+}
+
+std::uint64_t FanotifyWatcher::Subscribe(Subscription subscription) {
+  const std::lock_guard lock(dispatch_mutex_);
+  return dispatch_.Add(std::move(subscription));
+}
+
+void FanotifyWatcher::Unsubscribe(std::uint64_t id) {
+  const std::lock_guard lock(dispatch_mutex_);
+  dispatch_.Remove(id);
 }
 
 void FanotifyWatcher::Start() {
@@ -132,6 +148,11 @@ void FanotifyWatcher::Pause(absl::Duration time) const {
   ppoll(&polled, 1, &timeout, nullptr);
 }
 
+EventDispatch::Tally FanotifyWatcher::Dispatch(std::string_view events) {
+  const std::lock_guard lock(dispatch_mutex_);
+  return dispatch_.Dispatch(events, own_pid_);
+}
+
 bool FanotifyWatcher::ReadOnce() {
   const ssize_t bytes = read(group_.get(), buffer_.data(), buffer_.size());
   if (bytes <= 0) {
@@ -140,13 +161,16 @@ bool FanotifyWatcher::ReadOnce() {
     } else if (errno != EINTR) {
       // The event that the kernel could not give is gone.
       ++overflows_;
-      dispatch_.Lose();
+      {
+        const std::lock_guard lock(dispatch_mutex_);
+        dispatch_.Lose();
+      }
       Pause(Pacer::kTick);
     }
     return false;
   }
   const auto size = static_cast<std::size_t>(bytes);
-  const EventDispatch::Tally tally = dispatch_.Dispatch({buffer_.data(), size}, own_pid_);
+  const EventDispatch::Tally tally = Dispatch({buffer_.data(), size});
   events_ += tally.events;
   overflows_ += tally.overflows;
   filesystem_errors_ += tally.filesystem_errors;

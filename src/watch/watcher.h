@@ -19,8 +19,14 @@ class Watcher {
   static absl::StatusOr<std::unique_ptr<Watcher>> Open(const Mount& mount);
   virtual ~Watcher() = default;  // stops and joins the thread
 
-  virtual void Subscribe(Subscription subscription) = 0;  // before Start
-  virtual void Start() = 0;                               // once
+  // At any time, before Start or after. Everything that changes after the return is told to it; what changed
+  // before is what a scan finds that begins after the return. Returns the number that Unsubscribe takes.
+  virtual std::uint64_t Subscribe(Subscription subscription) = 0;
+  // Once this has returned, none of the subscription's callbacks runs, and none is called any more: what they
+  // use may go. A number that is not subscribed is ignored. Both calls wait for callbacks that run; so neither
+  // is to be made on the watcher's thread (from a callback), nor while holding a lock that a callback takes.
+  virtual void Unsubscribe(std::uint64_t id) = 0;
+  virtual void Start() = 0;  // once
 
   // Blocks until every event of a change that was finished before the call has been given to `changed`. After
   // Start, and not on the watcher's thread. kRetry when `timeout` has passed.

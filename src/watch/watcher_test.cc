@@ -4,8 +4,11 @@
 #include <sys/prctl.h>
 
 #include <algorithm>
+#include <condition_variable>
 #include <csignal>
+#include <mutex>
 #include <thread>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "watch/testing/watched_filesystem.h"
@@ -178,6 +181,67 @@ TEST_P(WatcherTest, TwoSubscriptionsShareTheMark) {
   EXPECT_THAT(other_told.Take(),
               ::testing::UnorderedElementsAre(Name(other + "/moved"), Below(IdOf(other + "/moved"))));
   watcher_.reset();
+}
+
+TEST_P(WatcherTest, ASubscriptionMayComeAndGoWhileItRuns) {
+  StartWatching();
+  auto late_tree = os::Tree::Open(outside_);
+  ASSERT_TRUE(late_tree.ok()) << late_tree.status();
+  InAnotherProcess([&] { return mkdir((outside_ + "/before").c_str(), 0755) == 0; });
+  EXPECT_THAT(Told(), IsEmpty());
+  Recorder late;
+  const std::uint64_t id =
+      watcher_->Subscribe({late_tree->get(),
+                           {},
+                           {},
+                           [&](absl::Span<const model::Change> changes) { late.Add(changes); },
+                           [&] { late.AddLoss(); }});
+  InAnotherProcess([&] { return mkdir((outside_ + "/during").c_str(), 0755) == 0; });
+  EXPECT_THAT(Told(), IsEmpty());
+  EXPECT_THAT(late.Take(), ElementsAre(Name(outside_ + "/during")));
+  watcher_->Unsubscribe(id);
+  watcher_->Unsubscribe(id);  // is no longer there
+  InAnotherProcess([&] { return mkdir((outside_ + "/after").c_str(), 0755) == 0; });
+  InAnotherProcess([&] { return mkdir((source_ + "/after").c_str(), 0755) == 0; });
+  EXPECT_THAT(Told(), ElementsAre(Name(source_ + "/after")));
+  EXPECT_THAT(late.Take(), IsEmpty());
+}
+
+TEST_P(WatcherTest, NothingIsCalledOnceUnsubscribeHasReturned) {
+  StartWatching();
+  const pid_t busy = StartProcess([&] {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    bool well = true;
+    while (well) well = WriteFile(source_ + "/dir/busy", "x") && unlink((source_ + "/dir/busy").c_str()) == 0;
+    return well;
+  });
+  for (int round = 0; round < 50; ++round) {
+    auto tree = os::Tree::Open(source_);
+    ASSERT_TRUE(tree.ok()) << tree.status();
+    std::mutex mutex;
+    std::condition_variable called;
+    std::size_t calls = 0;
+    const std::uint64_t id = watcher_->Subscribe({tree->get(),
+                                                  {},
+                                                  {},
+                                                  [&](absl::Span<const model::Change>) {
+                                                    const std::lock_guard lock(mutex);
+                                                    ++calls;
+                                                    called.notify_all();
+                                                  },
+                                                  [] {}});
+    {
+      std::unique_lock lock(mutex);
+      called.wait(lock, [&] { return calls > 0; });
+    }
+    watcher_->Unsubscribe(id);
+    const std::size_t in_the_end = std::exchange(calls, 0);  // nobody else's any more: no lock
+    EXPECT_GT(in_the_end, 0U);
+    ASSERT_TRUE(watcher_->Drain(absl::Seconds(20)).ok());
+    EXPECT_EQ(calls, 0U);
+  }
+  ASSERT_EQ(kill(busy, SIGKILL), 0);
+  ASSERT_EQ(waitpid(busy, nullptr, 0), busy);
 }
 
 TEST_P(WatcherTest, DrainIsCompleteUnderAConstantStream) {
