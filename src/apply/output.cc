@@ -8,7 +8,7 @@
 
 namespace fanmirror::apply {
 
-absl::Status Output::Write(std::string_view bytes) {
+absl::Status DescriptorOutput::Write(std::string_view bytes) {
   const std::lock_guard lock(mutex_);
   while (!bytes.empty()) {
     const ssize_t written = write(fd_, bytes.data(), bytes.size());

@@ -7,12 +7,19 @@
 
 namespace fanmirror::apply {
 
-// The way back to the source. Thread-safe: what one call writes stays together. Blocks while the source does
-// not read.
+// The way back to the source. Thread-safe: what one call writes stays together.
 class Output {
  public:
-  explicit Output(int fd) : fd_(fd) {}
-  absl::Status Write(std::string_view bytes);
+  virtual ~Output() = default;
+  // May block while the source does not read.
+  virtual absl::Status Write(std::string_view bytes) = 0;
+};
+
+// Writes to a descriptor, which it does not own.
+class DescriptorOutput : public Output {
+ public:
+  explicit DescriptorOutput(int fd) : fd_(fd) {}
+  absl::Status Write(std::string_view bytes) override;
 
  private:
   std::mutex mutex_;

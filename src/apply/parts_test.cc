@@ -37,7 +37,7 @@ TEST(Syncer, OneSyncCoversWhatEndedWhileTheLastOneRan) {
   std::promise<void> first_began, go_on;
   bool first = true;  // of the thread of the Syncer
   {
-    Syncer syncer({.sync =
+    ThreadSyncer syncer({.sync =
                        [&] {
                          log.Add("sync");
                          if (std::exchange(first, false)) {
@@ -63,7 +63,7 @@ TEST(Syncer, OneSyncCoversWhatEndedWhileTheLastOneRan) {
 
 TEST(Syncer, AFailedSyncAcknowledgesNothingEverAfter) {
   Log log;
-  Syncer syncer({.sync = [&] { return model::Failure(model::Reaction::kReconnect, "the disk is gone"); },
+  ThreadSyncer syncer({.sync = [&] { return model::Failure(model::Reaction::kReconnect, "the disk is gone"); },
                  .acknowledge =
                      [&](const wire::Ack& ack) {
                        log.Add(std::to_string(ack.number));
@@ -71,7 +71,7 @@ TEST(Syncer, AFailedSyncAcknowledgesNothingEverAfter) {
                      }});
   syncer.Ended({1, {}});
   EXPECT_EQ(std::string(syncer.Drain().message()), "the disk is gone");
-  for (std::uint64_t i = 2; i < 2 * Syncer::kMaxWaiting; ++i) syncer.Ended({i, {}});
+  for (std::uint64_t i = 2; i < 2 * ThreadSyncer::kMaxWaiting; ++i) syncer.Ended({i, {}});
   EXPECT_FALSE(syncer.Drain().ok());
   EXPECT_TRUE(log.lines().empty());
 }

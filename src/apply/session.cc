@@ -1,12 +1,9 @@
 #include "apply/session.h"
 
-#include <fcntl.h>
-#include <poll.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <utility>
 
@@ -19,10 +16,6 @@ namespace fanmirror::apply {
 namespace {
 
 using model::Reaction;
-
-// Bytes of one read of the input, and of its pipe, when it is one: below, the switching between the processes
-// costs more than the copying.
-constexpr std::size_t kReadBytes = std::size_t{1} << 20;
 
 std::string FilesystemName(int fd) {
   struct statfs st {};
@@ -50,47 +43,26 @@ absl::Status Pass(absl::StatusOr<Parsed> parsed, Handler handler) {
 
 }  // namespace
 
-Session::Session(ReceiverOptions options)
-    : options_(std::move(options)), output_(options_.output_fd), decoder_(wire::Decoder::Start::kAtFrame) {}
+Session::Session(Options options)
+    : options_(std::move(options)), decoder_(wire::Decoder::Start::kAtFrame) {}
 
-absl::Status Session::Run() {
-  // Fails where the input is no pipe, or above the limit of an unprivileged user: it stays as large as it is.
-  static_cast<void>(fcntl(options_.input_fd, F_SETPIPE_SZ, static_cast<int>(kReadBytes)));
-  if (absl::Status status = output_.Write(wire::kBanner); !status.ok()) return status;
-  while (!input_ended_) {
-    if (absl::Status status = ReadSome(); !status.ok()) return status;
-    if (absl::Status status = TakeFrames(); !status.ok()) return status;
-  }
-  if (!decoder_.at_boundary() || !conversation_.AtRest()) {
-    return model::Failure(Reaction::kReconnect, "the connection ended in the midst of a batch");
-  }
-  return syncer_ ? syncer_->Drain() : absl::OkStatus();
-}
+absl::Status Session::Greet() { return options_.output->Write(wire::kBanner); }
 
-absl::Status Session::ReadSome() {
-  std::array<pollfd, 2> ready = {pollfd{options_.input_fd, POLLIN, 0},
-                                 pollfd{syncer_ ? syncer_->failed_fd() : -1, POLLIN, 0}};
-  if (poll(ready.data(), ready.size(), -1) < 0 && errno != EINTR) {
-    return model::SystemFailure(Reaction::kReconnect, "poll", "the connection", errno);
-  }
-  if (ready[1].revents != 0) return syncer_->Drain();
-  if (ready[0].revents == 0) return absl::OkStatus();
-  const absl::Span<char> space = decoder_.Space();
-  const ssize_t size = read(options_.input_fd, space.data(), std::min(space.size(), kReadBytes));
-  if (size < 0 && (errno == EINTR || errno == EAGAIN)) return absl::OkStatus();
-  if (size < 0) return model::SystemFailure(Reaction::kReconnect, "read", "the connection", errno);
-  if (size == 0) input_ended_ = true;
-  decoder_.Fed(static_cast<std::size_t>(size));
-  return absl::OkStatus();
-}
-
-absl::Status Session::TakeFrames() {
+absl::Status Session::Fed(std::size_t bytes) {
+  decoder_.Fed(bytes);
   for (;;) {
     const absl::StatusOr<std::optional<wire::Frame>> frame = decoder_.Next();
     if (!frame.ok()) return frame.status();
     if (!frame->has_value()) return absl::OkStatus();
     if (absl::Status status = Take(**frame); !status.ok()) return status;
   }
+}
+
+absl::Status Session::End() {
+  if (!decoder_.at_boundary() || !conversation_.AtRest()) {
+    return model::Failure(Reaction::kReconnect, "the connection ended in the midst of a batch");
+  }
+  return syncer_ ? syncer_->Drain() : absl::OkStatus();
 }
 
 absl::Status Session::Take(const wire::Frame& frame) {
@@ -132,19 +104,19 @@ absl::Status Session::OnHello(const wire::Hello& hello) {
   wire::HelloReply reply;
   reply.protocol = wire::kProtocol;
   reply.program = FANMIRROR_VERSION;
-  const absl::Status refused = Greet(hello, &reply);
+  const absl::Status refused = Admit(hello, &reply);
   if (!refused.ok()) {
     reply.refusal = std::string(refused.message());
     reply.reaction = model::ReactionOf(refused);
   }
   std::string frame;
   wire::AppendHelloReply(reply, &frame);
-  if (absl::Status status = output_.Write(frame); !status.ok()) return status;
+  if (absl::Status status = options_.output->Write(frame); !status.ok()) return status;
   if (refused.ok()) Start();
   return refused;
 }
 
-absl::Status Session::Greet(const wire::Hello& hello, wire::HelloReply* reply) {
+absl::Status Session::Admit(const wire::Hello& hello, wire::HelloReply* reply) {
   if (hello.protocol != wire::kProtocol) {
     return model::Failure(
         Reaction::kReconnect,
@@ -202,9 +174,9 @@ void Session::Start() {
     if (absl::Status status = home_->numbers().Durable(ack.number); !status.ok()) return status;
     std::string frame;
     wire::AppendAck(ack, &frame);
-    return output_.Write(frame);
+    return options_.output->Write(frame);
   };
-  syncer_.emplace(std::move(calls));
+  syncer_ = options_.make_syncer(std::move(calls));
 }
 
 absl::Status Session::OnBatchBegin(const wire::BatchBegin& begin) {
@@ -310,7 +282,7 @@ absl::Status Session::OnList(const wire::List& list) {
   return ListPlace(root_.get(), list, [this](const wire::Listing& listing) {
     std::string frame;
     wire::AppendListing(listing, &frame);
-    return output_.Write(frame);
+    return options_.output->Write(frame);
   });
 }
 
@@ -318,7 +290,7 @@ absl::Status Session::OnPing(const wire::Ping& ping) {
   if (absl::Status status = conversation_.OnPing(); !status.ok()) return status;
   std::string frame;
   wire::AppendPing(ping, &frame);
-  return output_.Write(frame);
+  return options_.output->Write(frame);
 }
 
 }  // namespace fanmirror::apply

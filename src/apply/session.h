@@ -1,18 +1,20 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/types/span.h"
 #include "apply/applier.h"
 #include "apply/home.h"
 #include "apply/output.h"
 #include "apply/poison.h"
 #include "apply/put.h"
-#include "apply/receiver.h"
 #include "apply/root.h"
 #include "apply/staging.h"
 #include "apply/syncer.h"
@@ -22,22 +24,33 @@
 
 namespace fanmirror::apply {
 
-// One connection of a source: what arrives is checked against the conversation, then done. One thread, beside
-// the Syncer's.
+// One connection of a source: the bytes that arrive are checked against the conversation, then done. It reads no
+// descriptor. One thread, beside the Syncer's. After an error the connection is over.
 class Session {
  public:
-  explicit Session(ReceiverOptions options);
+  struct Options {
+    std::string root;          // directory; made when missing (its parent exists)
+    Output* output = nullptr;  // outlives the session
+    std::function<std::unique_ptr<Syncer>(Syncer::Calls)> make_syncer;
+  };
+  explicit Session(Options options);
 
-  // Blocks until the input ends (OK) or the connection cannot go on.
-  absl::Status Run();
+  // Before anything arrived: says that a receiver is here.
+  absl::Status Greet();
+  // Where the next bytes go, never empty; then Fed tells how many there are.
+  absl::Span<char> Space() { return decoder_.Space(); }
+  absl::Status Fed(std::size_t bytes);
+  // The input ended. OK when the source was at rest and all is durable.
+  absl::Status End();
+  // Readable once a sync failed: then TakeSyncFailure tells what. -1 before the Hello.
+  int sync_failed_fd() const { return syncer_ ? syncer_->failed_fd() : -1; }
+  absl::Status TakeSyncFailure() { return syncer_->Drain(); }
 
  private:
-  absl::Status ReadSome();
-  absl::Status TakeFrames();
   absl::Status Take(const wire::Frame& frame);
 
   absl::Status OnHello(const wire::Hello& hello);
-  absl::Status Greet(const wire::Hello& hello, wire::HelloReply* reply);
+  absl::Status Admit(const wire::Hello& hello, wire::HelloReply* reply);
   absl::Status CheckWantedRoot(const wire::Hello& hello) const;
   void Start();
   absl::Status OnBatchBegin(const wire::BatchBegin& begin);
@@ -55,11 +68,9 @@ class Session {
   absl::Status Do(wire::ReceivedOp op);
   void Record(const model::Op& op, const absl::Status& status);
 
-  ReceiverOptions options_;
-  Output output_;
+  Options options_;
   wire::Decoder decoder_;
   wire::ReceiverConversation conversation_;
-  bool input_ended_ = false;
 
   // From the Hello on.
   std::unique_ptr<Root> root_;
@@ -71,7 +82,7 @@ class Session {
   std::vector<wire::OpFailure> failures_;  // of the batch under way
   model::Op put_op_;                       // of the put under way
   bool put_failed_ = false;                // what is still to come of it is dropped
-  std::optional<Syncer> syncer_;           // last: its thread uses the others
+  std::unique_ptr<Syncer> syncer_;         // last: its thread uses the others
 };
 
 }  // namespace fanmirror::apply

@@ -7,10 +7,10 @@
 
 namespace fanmirror::apply {
 
-Syncer::Syncer(Calls calls)
+ThreadSyncer::ThreadSyncer(Calls calls)
     : calls_(std::move(calls)), failed_fd_(eventfd(0, EFD_CLOEXEC)), thread_([this] { Run(); }) {}
 
-Syncer::~Syncer() {
+ThreadSyncer::~ThreadSyncer() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
@@ -19,20 +19,20 @@ Syncer::~Syncer() {
   thread_.join();
 }
 
-void Syncer::Ended(wire::Ack ack) {
+void ThreadSyncer::Ended(wire::Ack ack) {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return waiting_.size() + syncing_ < kMaxWaiting || !failure_.ok(); });
   if (failure_.ok()) waiting_.push_back(std::move(ack));
   changed_.notify_all();
 }
 
-absl::Status Syncer::Drain() {
+absl::Status ThreadSyncer::Drain() {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return (waiting_.empty() && syncing_ == 0) || !failure_.ok(); });
   return failure_;
 }
 
-void Syncer::Run() {
+void ThreadSyncer::Run() {
   std::unique_lock lock(mutex_);
   for (;;) {
     changed_.wait(lock, [this] { return !waiting_.empty() || stopping_; });
@@ -52,7 +52,7 @@ void Syncer::Run() {
   }
 }
 
-absl::Status Syncer::SyncAndAcknowledge(const std::vector<wire::Ack>& acks) {
+absl::Status ThreadSyncer::SyncAndAcknowledge(const std::vector<wire::Ack>& acks) {
   if (absl::Status status = calls_.sync(); !status.ok()) return status;
   for (const wire::Ack& ack : acks) {
     if (absl::Status status = calls_.acknowledge(ack); !status.ok()) return status;

@@ -13,29 +13,39 @@
 
 namespace fanmirror::apply {
 
-// Makes batches durable on a thread of its own, while further ones are applied: one sync covers all that
-// ended before it began. Acknowledges them in their order, and never one whose sync failed.
+// Makes batches durable while further ones are applied: one sync covers all that ended before it began. Acknowledges
+// them in their order, and never one whose sync failed.
 class Syncer {
  public:
-  // Batches that are applied and not durable: bounds what a slow disk can make us hold, and lets a sync cover
-  // many.
-  static constexpr std::size_t kMaxWaiting = 64;
-
-  // Called on the thread of the Syncer. `sync` makes durable all that was written before the call;
-  // `acknowledge` tells the source, and is called once for each batch.
+  // `sync` makes durable all that was written before the call; `acknowledge` tells the source, and is called once for
+  // each batch.
   struct Calls {
     std::function<absl::Status()> sync;
     std::function<absl::Status(const wire::Ack&)> acknowledge;
   };
-  explicit Syncer(Calls calls);
-  ~Syncer();
+  virtual ~Syncer() = default;
 
-  // Blocks while kMaxWaiting batches wait. Without effect after a failure.
-  void Ended(wire::Ack ack);
+  // May block while many batches wait. Without effect after a failure.
+  virtual void Ended(wire::Ack ack) = 0;
   // Waits until all that ended is acknowledged, or something failed.
-  absl::Status Drain();
+  virtual absl::Status Drain() = 0;
   // Readable once something failed; Drain then tells what.
-  int failed_fd() const { return failed_fd_.get(); }
+  virtual int failed_fd() const = 0;
+};
+
+// Syncs on a thread of its own, on which its Calls are called.
+class ThreadSyncer : public Syncer {
+ public:
+  // Batches that are applied and not durable: bounds what a slow disk can make us hold, and lets a sync cover
+  // many. Ended blocks while so many wait.
+  static constexpr std::size_t kMaxWaiting = 64;
+
+  explicit ThreadSyncer(Calls calls);
+  ~ThreadSyncer() override;
+
+  void Ended(wire::Ack ack) override;
+  absl::Status Drain() override;
+  int failed_fd() const override { return failed_fd_.get(); }
 
  private:
   void Run();
