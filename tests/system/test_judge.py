@@ -4,7 +4,7 @@ import os
 import shutil
 import stat
 
-from lib import churn, judge, population
+from lib import churn, judge, ledger, population, versions
 from lib.case import FILESYSTEM, WorkplaceCase, main
 from lib.host import run
 
@@ -119,6 +119,31 @@ class Judge(WorkplaceCase):
             links += len(tree.links)
         self.assertEqual(types, {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK})
         self.assertGreater(links, 0)
+
+    def test_ledger_notices_each_loss(self):
+        root = os.path.join(os.path.dirname(self.source), "ledger")
+        book = ledger.Ledger(root, lambda: None, "judge")
+        for _ in range(5):
+            book.step()
+        confirmed = book.confirmed()
+        self.assertEqual(ledger.violations(root, confirmed), [])
+        groups = [name for name, state in confirmed.items() if state != ledger.ABSENT]
+        for number, damage in enumerate((lambda g: change_byte(f"{g}/f4"), lambda g: os.unlink(f"{g}/f4"),
+                                         lambda g: os.chmod(f"{g}/f3", 0o641), lambda g: later(f"{g}/d"), shutil.rmtree,
+                                         lambda g: copy_apart(f"{g}/d/linked"))):
+            damage(os.path.join(root, groups[number]))
+            self.assertEqual({line.split(":")[0] for line in ledger.violations(root, confirmed)},
+                             set(groups[:number + 1]))
+
+    def test_mixed_versions_are_recognised(self):
+        root = os.path.join(os.path.dirname(self.source), "versions")
+        os.mkdir(root)
+        whole = versions.content(7, 3, 100)
+        for mixed in (whole[:-1], whole[:2000] + versions.content(7, 4, 100)[2000:], versions.content(8, 3, 100), b""):
+            population.put(f"{root}/v7", whole)
+            self.assertEqual(versions.mixtures(root), [])
+            population.put(f"{root}/v7", mixed)
+            self.assertEqual(len(versions.mixtures(root)), 1)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import os
 import shutil
 import signal
 
-from lib import churn, judge, population
+from lib import churn, population
 from lib.case import FILESYSTEM, PLACE, WorkplaceCase, main
 from lib.host import until
 from lib.mirror import Mirror
@@ -53,11 +53,7 @@ class RestartCase(WorkplaceCase):
             self.write(f"d{i % 3}/f{i}", os.urandom(DATA))
 
     def settle(self, **options):
-        self.mirror.wait()
-        try:
-            judge.judge(self.source, self.target, **options)
-        except AssertionError as error:
-            raise AssertionError(f"{error}\nstatus: {self.mirror.status_text()}\nlog:\n{self.mirror.log()}") from None
+        self.settled(self.mirror, self.source, self.target, **options)
 
     def sent_since_start(self):
         target = self.mirror.target()

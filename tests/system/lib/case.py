@@ -26,6 +26,14 @@ class WorkplaceCase(unittest.TestCase):
     def judge(self, source, target, **options):
         judge.judge(source, target, **options)
 
+    def settled(self, mirror, source, target, **options):
+        """All is durable, and both trees are the same; otherwise the error tells what the mirror knows."""
+        mirror.wait()
+        try:
+            judge.judge(source, target, **options)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\nstatus: {mirror.status_text()}\nlog:\n{mirror.log()}") from None
+
 
 class MirrorCase(WorkplaceCase):
     """A daemon from cls.source to cls.target on filesystems of their own. Subclasses may set `job`."""

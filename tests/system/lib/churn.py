@@ -4,8 +4,11 @@ the same outcome: they meet on the same few names, which is the point."""
 import os
 import random
 import shutil
+import signal
+import time
 
 from lib.calls import exchange
+from lib.host import die_with_parent
 
 NAMES = ["a", "b", "c", "d", "e", "f", "g", "h"]
 DEEPEST = 5
@@ -23,14 +26,16 @@ class Churner:
 
     def run(self, count):
         """Until `count` operations have succeeded; those that fail (the name is taken, or gone) do not count."""
-        calls, weights = zip(*self.operations)
         while self.done < count:
-            call = self.random.choices(calls, weights)[0]
-            try:
-                call()
-                self.done += 1
-            except OSError:
-                pass
+            self.step()
+
+    def step(self):
+        calls, weights = zip(*self.operations)
+        try:
+            self.random.choices(calls, weights)[0]()
+            self.done += 1
+        except OSError:
+            pass
 
     def place(self):
         """A path that may exist: half a random walk through what is there, and a last name of a few."""
@@ -148,3 +153,27 @@ def finish(pids):
 def running(pids):
     """Whether one of them still works; leaves all for finish()."""
     return any(os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None for pid in pids)
+
+
+def endless(step, pause):
+    """Starts a process that calls step() with `pause` seconds in between, until it is ended. Returns its id, for end()."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            die_with_parent()
+            while True:
+                step()
+                time.sleep(pause)
+        finally:
+            os._exit(1)
+    return pid
+
+
+def end(pids):
+    """Ends endless processes, in the middle of whatever they do; raises if one has failed before."""
+    failed = [pid for pid in pids if not running([pid])]
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    if failed:
+        raise AssertionError(f"{len(failed)} of {len(pids)} churning processes have failed")
