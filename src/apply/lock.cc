@@ -1,17 +1,14 @@
 #include "apply/lock.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
-#include <memory>
 #include <optional>
 #include <string_view>
 
@@ -69,17 +66,20 @@ absl::Status WriteHolder(int home_fd, const LockHolder& me) {
   return absl::OkStatus();
 }
 
-// Whether the process has this very file open: its pid may mean another process by now.
-bool HoldsFile(pid_t pid, const struct stat& file) {
-  const std::string path = absl::StrCat("/proc/", pid, "/fd");
-  const std::unique_ptr<DIR, int (*)(DIR*)> dir(opendir(path.c_str()), closedir);
-  if (dir == nullptr) return false;
-  while (const dirent* entry = readdir(dir.get())) {
-    struct stat st {};
-    if (fstatat(dirfd(dir.get()), entry->d_name, &st, 0) != 0) continue;
-    if (st.st_dev == file.st_dev && st.st_ino == file.st_ino) return true;
-  }
-  return false;
+// Beside the flock(2), which excludes, the holder has a lock that the kernel tells the owner of: /proc/PID/fd of a receiver
+// that has confined itself can be read by nobody else that has.
+constexpr struct flock kOwnership(short type) { return {type, SEEK_SET, 0, 0, 0}; }
+
+absl::Status TakeOwnership(int fd) {
+  const struct flock mine = kOwnership(F_RDLCK);
+  if (fcntl(fd, F_SETLK, &mine) != 0) return Failed("fcntl(F_SETLK)", errno);
+  return absl::OkStatus();
+}
+
+// Whether the process holds the lock: its pid may mean another process by now.
+bool Owns(pid_t pid, int fd) {
+  struct flock other = kOwnership(F_WRLCK);
+  return fcntl(fd, F_GETLK, &other) == 0 && other.l_type != F_UNLCK && other.l_pid == pid;
 }
 
 // Sends `signal` and waits until the process is gone or patience is at its end.
@@ -97,12 +97,11 @@ bool EndedBy(int pidfd, int signal) {
 
 // Ends the stale receiver; false when it is none or lives on.
 bool EndStale(pid_t pid, int lock_fd) {
-  struct stat file {};
-  if (pid == getpid() || fstat(lock_fd, &file) != 0) return false;
+  if (pid == getpid()) return false;
   // The pidfd first: what is verified after it was opened holds for the process that it means.
   const os::UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
   if (!pidfd) return errno == ESRCH;
-  if (!HoldsFile(pid, file)) return false;
+  if (!Owns(pid, lock_fd)) return false;
   return EndedBy(pidfd.get(), SIGTERM) || EndedBy(pidfd.get(), SIGKILL);
 }
 
@@ -138,6 +137,8 @@ absl::StatusOr<os::UniqueFd> AcquireLock(int home_fd, const LockHolder& me, cons
     absl::SleepFor(kRetryInterval);
   }
   if (absl::Status status = WriteHolder(home_fd, me); !status.ok()) return status;
+  // After that: to close any descriptor of the file gives this one up.
+  if (absl::Status status = TakeOwnership(fd.get()); !status.ok()) return status;
   return fd;
 }
 

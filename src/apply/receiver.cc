@@ -11,9 +11,12 @@
 #include <csignal>
 #include <cstddef>
 #include <memory>
+#include <string>
 #include <utility>
 
+#include "apply/confinement.h"
 #include "apply/output.h"
+#include "apply/root.h"
 #include "apply/session.h"
 #include "apply/syncer.h"
 #include "model/failure.h"
@@ -51,10 +54,14 @@ absl::StatusOr<bool> FeedSome(int input_fd, Session* session) {
 absl::Status RunReceiver(const ReceiverOptions& options) {
   umask(0);
   std::signal(SIGPIPE, SIG_IGN);
+  absl::StatusOr<std::unique_ptr<Root>> root = Root::Open(options.root);
+  const absl::StatusOr<std::string> missing = Confine(root.ok() ? (*root)->fd() : -1);
+  if (!missing.ok()) root = missing.status();  // the source is told, as of a root that cannot be opened
+  if (missing.ok() && !missing->empty() && options.say) options.say(*missing);
   // Fails where the input is no pipe, or above the limit of an unprivileged user: it stays as large as it is.
   static_cast<void>(fcntl(options.input_fd, F_SETPIPE_SZ, static_cast<int>(kReadBytes)));
   DescriptorOutput output(options.output_fd);
-  Session session({.root = options.root, .output = &output, .make_syncer = [](Syncer::Calls calls) {
+  Session session({.root = std::move(root), .output = &output, .make_syncer = [](Syncer::Calls calls) {
                      return std::make_unique<ThreadSyncer>(std::move(calls));
                    }});
   if (absl::Status status = session.Greet(); !status.ok()) return status;

@@ -44,7 +44,9 @@ absl::Status Pass(absl::StatusOr<Parsed> parsed, Handler handler) {
 }  // namespace
 
 Session::Session(Options options)
-    : options_(std::move(options)), decoder_(wire::Decoder::Start::kAtFrame) {}
+    : options_(std::move(options)), decoder_(wire::Decoder::Start::kAtFrame) {
+  if (options_.root.ok()) root_ = *std::move(options_.root);
+}
 
 absl::Status Session::Greet() { return options_.output->Write(wire::kBanner); }
 
@@ -127,9 +129,7 @@ absl::Status Session::Admit(const wire::Hello& hello, wire::HelloReply* reply) {
   if (hello.job.empty() || hello.instance.empty()) {
     return model::Failure(Reaction::kReconnect, "the source gives no name of its job or instance");
   }
-  absl::StatusOr<std::unique_ptr<Root>> root = Root::Open(options_.root);
-  if (!root.ok()) return root.status();
-  root_ = std::move(*root);
+  if (root_ == nullptr) return options_.root.status();
   if (absl::Status status = CheckWantedRoot(hello); !status.ok()) return status;
   absl::StatusOr<std::unique_ptr<Home>> home = Home::Enter(*root_, hello);
   if (!home.ok()) return home.status();

@@ -5,10 +5,10 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "apply/applier.h"
 #include "apply/home.h"
@@ -29,8 +29,8 @@ namespace fanmirror::apply {
 class Session {
  public:
   struct Options {
-    std::string root;          // directory; made when missing (its parent exists)
-    Output* output = nullptr;  // outlives the session
+    absl::StatusOr<std::unique_ptr<Root>> root;  // or why there is none: the source is told when it says hello
+    Output* output = nullptr;                    // outlives the session
     std::function<std::unique_ptr<Syncer>(Syncer::Calls)> make_syncer;
   };
   explicit Session(Options options);
@@ -69,11 +69,11 @@ class Session {
   void Record(const model::Op& op, const absl::Status& status);
 
   Options options_;
+  std::unique_ptr<Root> root_;  // null where there is none
   wire::Decoder decoder_;
   wire::ReceiverConversation conversation_;
 
   // From the Hello on.
-  std::unique_ptr<Root> root_;
   std::unique_ptr<Home> home_;
   std::optional<Staging> staging_;
   std::optional<Applier> applier_;

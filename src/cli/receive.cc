@@ -1,6 +1,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdio>
 #include <memory>
 #include <string>
 
@@ -22,6 +23,7 @@ int RunReceive(const std::string& root) {
 
   apply::ReceiverOptions options;
   options.root = root;
+  options.say = [](const std::string& line) { std::fprintf(stderr, "fanmirror: %s\n", line.c_str()); };
   const absl::Status status = apply::RunReceiver(options);
   return status.ok() ? kDone : Fail(kFailed, status);
 }
