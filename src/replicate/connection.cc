@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <utility>
 
 #include "os/clock.h"
 #include "replicate/replicator_impl.h"
+#include "wire/frame.h"
 
 namespace fanmirror::replicate {
 
@@ -28,7 +30,7 @@ std::string HostName() {
 
 void ReplicatorImpl::Connect() {
   state_ = State::kConnecting;
-  Session::Options session;
+  SessionOptions session;
   session.tree = options_.tree;
   session.connect = options_.connect;
   session.stderr_sink = [this](std::string_view line) { Log(Severity::kInfo, "receiver: " + std::string(line)); };
@@ -49,7 +51,7 @@ void ReplicatorImpl::Connect() {
     Wake();
   };
   session.traffic = &traffic_;
-  session_ = std::make_unique<Session>(std::move(session));
+  session_ = NewSession(std::move(session));
 }
 
 void ReplicatorImpl::OnLost(const absl::Status& status) {
@@ -183,9 +185,9 @@ absl::Status ReplicatorImpl::ListPlace(const std::string& path, bool children,
                                        const std::function<absl::Status(const wire::Listing&)>& frame) {
   session_->Ask({.id = next_list_++, .path = path, .children = children});
   for (;;) {
+    WaitUntil(std::numeric_limits<std::int64_t>::max(), [this] { return stopping_ || !events_.empty(); });
     {
-      std::unique_lock lock(mutex_);
-      wakeup_.wait(lock, [this] { return stopping_ || !events_.empty(); });
+      std::lock_guard lock(mutex_);
       if (stopping_) return Failure(Reaction::kReconnect, "stopped");
     }
     auto event = TakeEvent();

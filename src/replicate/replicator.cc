@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <limits>
 #include <utility>
 
 #include "model/failure.h"
@@ -64,7 +65,7 @@ std::string_view StateName(State state) {
   return "unknown";
 }
 
-absl::StatusOr<std::unique_ptr<Replicator>> Replicator::Open(Options options) {
+absl::StatusOr<Stores> OpenStores(const Options& options) {
   auto pending = PendingSet::Open(options.state_dir + "/pending", BootId(),
                                   {.settle_ns = absl::ToInt64Nanoseconds(options.settle),
                                    .max_delay_ns = absl::ToInt64Nanoseconds(options.max_delay)});
@@ -72,14 +73,20 @@ absl::StatusOr<std::unique_ptr<Replicator>> Replicator::Open(Options options) {
   auto catalogue = Catalogue::Open(options.state_dir + "/catalogue");
   if (!catalogue.ok()) return catalogue.status();
   if (absl::Status status = CheckSource(options, catalogue->get()); !status.ok()) return status;
-  return std::make_unique<ReplicatorImpl>(std::move(options), *std::move(pending), *std::move(catalogue));
+  return Stores{*std::move(pending), *std::move(catalogue)};
 }
 
-ReplicatorImpl::ReplicatorImpl(Options options, std::unique_ptr<PendingSet> pending, std::unique_ptr<Catalogue> catalogue)
+absl::StatusOr<std::unique_ptr<Replicator>> Replicator::Open(Options options) {
+  auto stores = OpenStores(options);
+  if (!stores.ok()) return stores.status();
+  return std::make_unique<ReplicatorImpl>(std::move(options), *std::move(stores));
+}
+
+ReplicatorImpl::ReplicatorImpl(Options options, Stores stores)
     : options_(std::move(options)),
       selection_{options_.filter, options_.ignored},
-      pending_(std::move(pending)),
-      catalogue_(std::move(catalogue)),
+      pending_(std::move(stores.pending)),
+      catalogue_(std::move(stores.catalogue)),
       expected_(catalogue_.get()),
       scanner_(options_.tree, &selection_) {}
 
@@ -191,15 +198,23 @@ void ReplicatorImpl::Main() {
       std::lock_guard lock(mutex_);
       if (stopping_) break;
     }
-    Work();
-    PublishProgress();
+    Turn();
     Wait();
   }
-  if (session_) session_.reset();
+  Finish();
+}
+
+void ReplicatorImpl::Finish() {
+  session_.reset();
   if (const absl::Status status = Commit(); !status.ok()) {
     Log(Severity::kError, "cannot write the catalogue: " + std::string(status.message()));
   }
   if (state_ != State::kHalted) state_ = State::kStopped;
+  PublishProgress();
+}
+
+void ReplicatorImpl::Turn() {
+  Work();
   PublishProgress();
 }
 
@@ -256,10 +271,19 @@ std::int64_t ReplicatorImpl::NextDeadlineNs() {
 }
 
 void ReplicatorImpl::Wait() {
-  const std::int64_t deadline = NextDeadlineNs();
-  std::unique_lock lock(mutex_);
-  const auto pause = std::chrono::nanoseconds(std::max<std::int64_t>(0, deadline - os::BoottimeNs()));
-  wakeup_.wait_for(lock, pause, [this] { return woken_ || stopping_ || !events_.empty(); });
+  WaitUntil(NextDeadlineNs(), [this] { return woken_ || stopping_ || !events_.empty(); });
 }
+
+void ReplicatorImpl::WaitUntil(std::int64_t deadline_ns, absl::FunctionRef<bool()> ready) {
+  std::unique_lock lock(mutex_);
+  if (deadline_ns == std::numeric_limits<std::int64_t>::max()) {
+    wakeup_.wait(lock, ready);
+    return;
+  }
+  const auto pause = std::chrono::nanoseconds(std::max<std::int64_t>(0, deadline_ns - os::BoottimeNs()));
+  wakeup_.wait_for(lock, pause, ready);
+}
+
+std::unique_ptr<Session> ReplicatorImpl::NewSession(SessionOptions options) { return StartSession(std::move(options)); }
 
 }  // namespace fanmirror::replicate

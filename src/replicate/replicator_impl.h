@@ -12,7 +12,9 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "catalogue/catalogue.h"
 #include "catalogue/expected.h"
 #include "catalogue/pending_set.h"
@@ -31,12 +33,19 @@ inline constexpr std::size_t kMaxBatchesUnderWay = 8;
 // Acknowledged batches wait so long for others to be committed with them, while more are under way.
 inline constexpr std::int64_t kCommitDelayNs = 250'000'000;
 
+struct Stores {
+  std::unique_ptr<catalogue::PendingSet> pending;
+  std::unique_ptr<catalogue::Catalogue> catalogue;
+};
+// Those of options.state_dir; refused when they are of another source.
+absl::StatusOr<Stores> OpenStores(const Options& options);
+
 // One target: the planning thread and all that it alone uses. The session has a thread of its own and speaks to this one
-// through `events_`; watchers speak to it through the pending set.
+// through `events_`; watchers speak to it through the pending set. Who drives it without threads of its own overrides
+// WaitUntil and NewSession, and calls Turn and Wait in turns where Main would.
 class ReplicatorImpl : public Replicator {
  public:
-  ReplicatorImpl(Options options, std::unique_ptr<catalogue::PendingSet> pending,
-                 std::unique_ptr<catalogue::Catalogue> catalogue);
+  ReplicatorImpl(Options options, Stores stores);
   ~ReplicatorImpl() override;
 
   void Start() override;
@@ -48,6 +57,19 @@ class ReplicatorImpl : public Replicator {
   Progress progress() const override;
   std::uint64_t Mark() const override;
   bool Reached(std::uint64_t mark) const override;
+
+ protected:
+  // Does what there is to do, without waiting but for the answers to listings.
+  void Turn();
+  // Until there is something to do, or time to do it.
+  void Wait();
+  // The end: the connection closes, and what is acknowledged is committed.
+  void Finish();
+  // Blocks until ready(), which is called with the mutex held, or until os::BoottimeNs() reaches `deadline_ns`.
+  virtual void WaitUntil(std::int64_t deadline_ns, absl::FunctionRef<bool()> ready);
+  virtual std::unique_ptr<Session> NewSession(SessionOptions options);
+
+  mutable std::mutex mutex_;
 
  private:
   // The oldest change that something is done for.
@@ -65,7 +87,6 @@ class ReplicatorImpl : public Replicator {
   // replicator.cc
   void Main();
   void Work();
-  void Wait();
   std::int64_t NextDeadlineNs();
   void HandleEvents();
   std::optional<SessionEvent> TakeEvent();
@@ -117,8 +138,7 @@ class ReplicatorImpl : public Replicator {
   Scanner scanner_;
   Traffic traffic_;
 
-  // Between threads.
-  mutable std::mutex mutex_;
+  // Between threads, guarded by mutex_ where said.
   std::condition_variable wakeup_;
   bool woken_ = false;             // guarded by mutex_
   bool stopping_ = false;          // guarded by mutex_

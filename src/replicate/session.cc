@@ -2,95 +2,77 @@
 
 #include <sys/eventfd.h>
 
-#include <algorithm>
+#include <atomic>
+#include <deque>
+#include <thread>
 #include <utility>
 
-#include "model/failure.h"
-#include "replicate/sender.h"
+#include "os/unique_fd.h"
+#include "replicate/dialogue.h"
 
 namespace fanmirror::replicate {
-
-using model::Failure;
-using model::Reaction;
-
 namespace {
 
-// What libssh sends best at once: 8 packets of 32,758 bytes.
-constexpr std::size_t kWriteBytes = 262'064;
-// Frames are produced ahead of the link up to here: the link never waits for us, and memory stays small.
-constexpr std::size_t kProduceBytes = 4 * kWriteBytes;
-// A burst under a bandwidth limit lasts so long at most.
-constexpr double kBurstSeconds = 0.1;
-
-}  // namespace
-
-Session::Session(Options options)
-    : options_(std::move(options)), wakeup_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), thread_([this] { Run(); }) {}
-
-Session::~Session() {
-  stopping_ = true;
-  eventfd_write(wakeup_.get(), 1);
-  thread_.join();
-}
-
-void Session::Send(std::unique_ptr<Batch> batch) {
-  {
-    std::lock_guard lock(mutex_);
-    batches_.push_back(std::move(batch));
+class ThreadSession : public Session {
+ public:
+  explicit ThreadSession(SessionOptions options)
+      : options_(std::move(options)), wakeup_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), thread_([this] { Run(); }) {}
+  ~ThreadSession() override {
+    stopping_ = true;
+    eventfd_write(wakeup_.get(), 1);
+    thread_.join();
   }
-  eventfd_write(wakeup_.get(), 1);
-}
 
-void Session::Ask(wire::List list) {
-  {
-    std::lock_guard lock(mutex_);
-    lists_.push_back(std::move(list));
+  void Send(std::unique_ptr<Batch> batch) override {
+    {
+      std::lock_guard lock(mutex_);
+      batches_.push_back(std::move(batch));
+    }
+    eventfd_write(wakeup_.get(), 1);
   }
-  eventfd_write(wakeup_.get(), 1);
-}
+  void Ask(wire::List list) override {
+    {
+      std::lock_guard lock(mutex_);
+      lists_.push_back(std::move(list));
+    }
+    eventfd_write(wakeup_.get(), 1);
+  }
 
-void Session::Run() {
+ private:
+  void Run();
+  absl::Status Converse(Dialogue* dialogue, link::Link* link);
+  void TakeCommands(Dialogue* dialogue);
+
+  SessionOptions options_;
+  os::UniqueFd wakeup_;
+  std::atomic<bool> stopping_{false};
+  std::mutex mutex_;
+  std::deque<std::unique_ptr<Batch>> batches_;  // guarded by mutex_
+  std::deque<wire::List> lists_;                // guarded by mutex_
+  std::thread thread_;                          // last: it uses all the others
+};
+
+void ThreadSession::Run() {
   absl::Status status;
-  auto sender = Sender::Create(options_.tree);
   auto link = options_.connect(options_.stderr_sink, wakeup_.get());
   if (!link.ok()) {
     status = link.status();
-  } else if (!sender.ok()) {
-    status = sender.status();
+  } else if (auto dialogue = Dialogue::Begin(options_); !dialogue.ok()) {
+    status = dialogue.status();
   } else {
-    sender_ = *std::move(sender);
-    status = Converse(link->get());
+    status = Converse(dialogue->get(), link->get());
   }
   options_.on_event(Lost{status});
 }
 
-absl::Status Session::Converse(link::Link* link) {
-  heard_ = pinged_ = tokens_at_ = absl::Now();
-  wire::AppendHello(options_.hello, &out_);
-  while (!stopping()) {
-    TakeCommands();
-    if (out_.size() - written_ < kWriteBytes && sender_->HasWork()) {
-      out_.erase(0, written_);
-      written_ = 0;
-      sender_->Produce(kProduceBytes, &out_);
-      if (!sender_->last_path().empty()) {
-        std::lock_guard lock(options_.traffic->mutex);
-        options_.traffic->last_path = sender_->last_path();
-      }
-    }
-    const auto wrote = WriteSome(link);
-    if (!wrote.ok()) return wrote.status();
-    const auto read = ReadSome(link);
-    if (!read.ok()) return read.status();
-    if (absl::Status status = KeepAlive(); !status.ok()) return status;
-    if (*wrote || *read) continue;
-
-    std::size_t allowed = out_.size() - written_;
-    const bool want_write = allowed > 0 || link->WritePending();
-    const absl::Duration pause = Allowance(&allowed);
-    const bool throttled = want_write && allowed == 0 && !link->WritePending();
-    const auto ready = link->Wait(want_write && !throttled, wakeup_.get(),
-                                  throttled ? pause : absl::Seconds(1));
+absl::Status ThreadSession::Converse(Dialogue* dialogue, link::Link* link) {
+  while (!stopping_) {
+    TakeCommands(dialogue);
+    const auto moved = dialogue->Turn(link);
+    if (!moved.ok()) return moved.status();
+    if (*moved) continue;
+    const Dialogue::Rest rest = dialogue->NextRest(*link);
+    const auto ready = link->Wait(rest.want_write, wakeup_.get(), rest.timeout);
     if (!ready.ok()) return ready.status();
     eventfd_t count = 0;
     if (ready->wakeup) eventfd_read(wakeup_.get(), &count);
@@ -98,128 +80,16 @@ absl::Status Session::Converse(link::Link* link) {
   return absl::OkStatus();
 }
 
-void Session::TakeCommands() {
-  if (!greeted_) return;
+void ThreadSession::TakeCommands(Dialogue* dialogue) {
   std::lock_guard lock(mutex_);
-  // A list stands between batches: the planning thread asks only while none is under way.
-  for (; !lists_.empty(); lists_.pop_front()) {
-    wire::AppendList(lists_.front(), &out_);
-    conversation_.SentList(lists_.front().id);
-  }
-  for (; !batches_.empty(); batches_.pop_front()) {
-    conversation_.SentBatchEnd(batches_.front()->number);
-    sender_->Queue(std::move(batches_.front()));
-  }
+  for (; !lists_.empty(); lists_.pop_front()) dialogue->Ask(std::move(lists_.front()));
+  for (; !batches_.empty(); batches_.pop_front()) dialogue->Send(std::move(batches_.front()));
 }
 
-// How long to wait before more may be sent; `bytes` is cut to what may be sent now.
-absl::Duration Session::Allowance(std::size_t* bytes) {
-  if (options_.bandwidth_limit == 0) return absl::ZeroDuration();
-  const absl::Time now = absl::Now();
-  const double rate = static_cast<double>(options_.bandwidth_limit);
-  tokens_ = std::min(tokens_ + rate * absl::ToDoubleSeconds(now - tokens_at_), rate * kBurstSeconds);
-  tokens_at_ = now;
-  if (tokens_ < 1) *bytes = 0;
-  *bytes = std::min(*bytes, static_cast<std::size_t>(std::max(tokens_, 0.0)));
-  return absl::Seconds(kBurstSeconds / 2);
-}
+}  // namespace
 
-absl::StatusOr<bool> Session::WriteSome(link::Link* link) {
-  std::size_t size = std::min(out_.size() - written_, kWriteBytes);
-  Allowance(&size);
-  if (size == 0) return false;
-  const auto taken = link->Write(absl::MakeConstSpan(out_).subspan(written_, size));
-  if (!taken.ok()) return taken.status();
-  written_ += *taken;
-  tokens_ -= static_cast<double>(*taken);
-  options_.traffic->bytes_sent += *taken;
-  if (*taken > 0) heard_ = absl::Now();  // it takes what we send: it lives
-  if (written_ == out_.size()) {
-    out_.clear();
-    written_ = 0;
-  }
-  return *taken > 0;
-}
-
-absl::StatusOr<bool> Session::ReadSome(link::Link* link) {
-  const auto count = link->Read(decoder_.Space());
-  if (!count.ok()) {
-    if (decoder_.banner_seen() || decoder_.Noise().empty()) return count.status();
-    return Failure(Reaction::kReconnect, std::string(count.status().message()) + "; the far side said " + decoder_.Noise());
-  }
-  if (*count == 0) return false;
-  heard_ = absl::Now();
-  options_.traffic->bytes_received += *count;
-  decoder_.Fed(*count);
-  for (;;) {
-    auto frame = decoder_.Next();
-    if (!frame.ok()) return frame.status();
-    if (!*frame) return true;
-    if (absl::Status status = OnFrame(**frame); !status.ok()) return status;
-  }
-}
-
-absl::Status Session::OnFrame(const wire::Frame& frame) {
-  switch (frame.type) {
-    case wire::FrameType::kHelloReply: {
-      if (absl::Status status = conversation_.OnHelloReply(); !status.ok()) return status;
-      auto reply = wire::ParseHelloReply(frame.payload);
-      if (!reply.ok()) return reply.status();
-      if (!reply->refusal.empty()) return Failure(reply->reaction, reply->refusal);
-      if (reply->protocol != wire::kProtocol) {
-        return Failure(Reaction::kReconnect,
-                       "the receiver (fanmirror " + reply->program + ") speaks protocol " +
-                           std::to_string(reply->protocol) + ", we speak " + std::to_string(wire::kProtocol) +
-                           "; install the same version on both hosts");
-      }
-      greeted_ = true;
-      options_.on_event(Connected{*std::move(reply)});
-      return absl::OkStatus();
-    }
-    case wire::FrameType::kAck: {
-      auto ack = wire::ParseAck(frame.payload);
-      if (!ack.ok()) return ack.status();
-      if (absl::Status status = conversation_.OnAck(*ack); !status.ok()) return status;
-      auto batch = sender_->Acknowledge(*ack);
-      if (!batch.ok()) return batch.status();
-      options_.on_event(Acknowledged{*std::move(batch)});
-      return absl::OkStatus();
-    }
-    case wire::FrameType::kListing: {
-      auto listing = wire::ParseListing(frame.payload);
-      if (!listing.ok()) return listing.status();
-      if (absl::Status status = conversation_.OnListing(*listing); !status.ok()) return status;
-      options_.on_event(Listed{*std::move(listing)});
-      return absl::OkStatus();
-    }
-    case wire::FrameType::kPing:
-      return conversation_.OnPing();
-    default:
-      return Failure(Reaction::kReconnect, "the receiver sent a frame of type " +
-                                               std::string(wire::FrameTypeName(frame.type)) +
-                                               ", which only a source sends; connecting again");
-  }
-}
-
-absl::Status Session::KeepAlive() {
-  const absl::Time now = absl::Now();
-  if (!greeted_) {
-    if (now - heard_ < kHelloTimeout) return absl::OkStatus();
-    return Failure(Reaction::kReconnect, "the receiver did not answer within " + absl::FormatDuration(kHelloTimeout) +
-                                             (decoder_.Noise().empty() ? "" : "; the far side said " + decoder_.Noise()) +
-                                             "; see that `fanmirror receive` starts there");
-  }
-  if (now - heard_ > kSilence) {
-    return Failure(Reaction::kReconnect, "the receiver was silent for " + absl::FormatDuration(kSilence) +
-                                             "; connecting again");
-  }
-  if (now - heard_ > kPingInterval && now - pinged_ > kPingInterval) {
-    // Within a put only its data may come: a busy link needs no ping.
-    if (sender_->HasWork() || !out_.empty()) return absl::OkStatus();
-    pinged_ = now;
-    wire::AppendPing({.id = ++pings_}, &out_);
-  }
-  return absl::OkStatus();
+std::unique_ptr<Session> StartSession(SessionOptions options) {
+  return std::make_unique<ThreadSession>(std::move(options));
 }
 
 }  // namespace fanmirror::replicate

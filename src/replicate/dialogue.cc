@@ -1,0 +1,194 @@
+#include "replicate/dialogue.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "model/failure.h"
+#include "replicate/sender.h"
+
+namespace fanmirror::replicate {
+
+using model::Failure;
+using model::Reaction;
+
+namespace {
+
+// What libssh sends best at once: 8 packets of 32,758 bytes.
+constexpr std::size_t kWriteBytes = 262'064;
+// Frames are produced ahead of the link up to here: the link never waits for us, and memory stays small.
+constexpr std::size_t kProduceBytes = 4 * kWriteBytes;
+// A burst under a bandwidth limit lasts so long at most.
+constexpr double kBurstSeconds = 0.1;
+
+}  // namespace
+
+Dialogue::Dialogue(const SessionOptions& options, std::unique_ptr<Sender> sender)
+    : options_(options), sender_(std::move(sender)) {
+  heard_ = pinged_ = tokens_at_ = absl::Now();
+  wire::AppendHello(options_.hello, &out_);
+}
+
+Dialogue::~Dialogue() = default;
+
+absl::StatusOr<std::unique_ptr<Dialogue>> Dialogue::Begin(const SessionOptions& options) {
+  auto sender = Sender::Create(options.tree);
+  if (!sender.ok()) return sender.status();
+  return std::unique_ptr<Dialogue>(new Dialogue(options, *std::move(sender)));
+}
+
+void Dialogue::TakeCommands() {
+  if (!greeted_) return;
+  for (; !lists_.empty(); lists_.pop_front()) {
+    wire::AppendList(lists_.front(), &out_);
+    conversation_.SentList(lists_.front().id);
+  }
+  for (; !batches_.empty(); batches_.pop_front()) {
+    conversation_.SentBatchEnd(batches_.front()->number);
+    sender_->Queue(std::move(batches_.front()));
+  }
+}
+
+void Dialogue::Produce() {
+  if (out_.size() - written_ >= kWriteBytes || !sender_->HasWork()) return;
+  out_.erase(0, written_);
+  written_ = 0;
+  sender_->Produce(kProduceBytes, &out_);
+  if (sender_->last_path().empty()) return;
+  std::lock_guard lock(options_.traffic->mutex);
+  options_.traffic->last_path = sender_->last_path();
+}
+
+absl::StatusOr<bool> Dialogue::Turn(link::Link* link) {
+  TakeCommands();
+  Produce();
+  const auto wrote = WriteSome(link);
+  if (!wrote.ok()) return wrote.status();
+  const auto read = ReadSome(link);
+  if (!read.ok()) return read.status();
+  if (absl::Status status = KeepAlive(); !status.ok()) return status;
+  return *wrote || *read;
+}
+
+Dialogue::Rest Dialogue::NextRest(const link::Link& link) {
+  std::size_t allowed = out_.size() - written_;
+  const bool want_write = allowed > 0 || link.WritePending();
+  const absl::Duration pause = Allowance(&allowed);
+  const bool throttled = want_write && allowed == 0 && !link.WritePending();
+  return {.want_write = want_write && !throttled, .timeout = throttled ? pause : absl::Seconds(1)};
+}
+
+// How long to wait before more may be sent; `bytes` is cut to what may be sent now.
+absl::Duration Dialogue::Allowance(std::size_t* bytes) {
+  if (options_.bandwidth_limit == 0) return absl::ZeroDuration();
+  const absl::Time now = absl::Now();
+  const double rate = static_cast<double>(options_.bandwidth_limit);
+  tokens_ = std::min(tokens_ + rate * absl::ToDoubleSeconds(now - tokens_at_), rate * kBurstSeconds);
+  tokens_at_ = now;
+  if (tokens_ < 1) *bytes = 0;
+  *bytes = std::min(*bytes, static_cast<std::size_t>(std::max(tokens_, 0.0)));
+  return absl::Seconds(kBurstSeconds / 2);
+}
+
+absl::StatusOr<bool> Dialogue::WriteSome(link::Link* link) {
+  std::size_t size = std::min(out_.size() - written_, kWriteBytes);
+  Allowance(&size);
+  if (size == 0) return false;
+  const auto taken = link->Write(absl::MakeConstSpan(out_).subspan(written_, size));
+  if (!taken.ok()) return taken.status();
+  written_ += *taken;
+  tokens_ -= static_cast<double>(*taken);
+  options_.traffic->bytes_sent += *taken;
+  if (*taken > 0) heard_ = absl::Now();  // it takes what we send: it lives
+  if (written_ == out_.size()) {
+    out_.clear();
+    written_ = 0;
+  }
+  return *taken > 0;
+}
+
+absl::StatusOr<bool> Dialogue::ReadSome(link::Link* link) {
+  const auto count = link->Read(decoder_.Space());
+  if (!count.ok()) {
+    if (decoder_.banner_seen() || decoder_.Noise().empty()) return count.status();
+    return Failure(Reaction::kReconnect, std::string(count.status().message()) + "; the far side said " + decoder_.Noise());
+  }
+  if (*count == 0) return false;
+  heard_ = absl::Now();
+  options_.traffic->bytes_received += *count;
+  decoder_.Fed(*count);
+  for (;;) {
+    auto frame = decoder_.Next();
+    if (!frame.ok()) return frame.status();
+    if (!*frame) return true;
+    if (absl::Status status = OnFrame(**frame); !status.ok()) return status;
+  }
+}
+
+absl::Status Dialogue::OnFrame(const wire::Frame& frame) {
+  switch (frame.type) {
+    case wire::FrameType::kHelloReply:
+      return OnHelloReply(frame);
+    case wire::FrameType::kAck: {
+      auto ack = wire::ParseAck(frame.payload);
+      if (!ack.ok()) return ack.status();
+      if (absl::Status status = conversation_.OnAck(*ack); !status.ok()) return status;
+      auto batch = sender_->Acknowledge(*ack);
+      if (!batch.ok()) return batch.status();
+      options_.on_event(Acknowledged{*std::move(batch)});
+      return absl::OkStatus();
+    }
+    case wire::FrameType::kListing: {
+      auto listing = wire::ParseListing(frame.payload);
+      if (!listing.ok()) return listing.status();
+      if (absl::Status status = conversation_.OnListing(*listing); !status.ok()) return status;
+      options_.on_event(Listed{*std::move(listing)});
+      return absl::OkStatus();
+    }
+    case wire::FrameType::kPing:
+      return conversation_.OnPing();
+    default:
+      return Failure(Reaction::kReconnect, "the receiver sent a frame of type " +
+                                               std::string(wire::FrameTypeName(frame.type)) +
+                                               ", which only a source sends; connecting again");
+  }
+}
+
+absl::Status Dialogue::OnHelloReply(const wire::Frame& frame) {
+  if (absl::Status status = conversation_.OnHelloReply(); !status.ok()) return status;
+  auto reply = wire::ParseHelloReply(frame.payload);
+  if (!reply.ok()) return reply.status();
+  if (!reply->refusal.empty()) return Failure(reply->reaction, reply->refusal);
+  if (reply->protocol != wire::kProtocol) {
+    return Failure(Reaction::kReconnect,
+                   "the receiver (fanmirror " + reply->program + ") speaks protocol " +
+                       std::to_string(reply->protocol) + ", we speak " + std::to_string(wire::kProtocol) +
+                       "; install the same version on both hosts");
+  }
+  greeted_ = true;
+  options_.on_event(Connected{*std::move(reply)});
+  return absl::OkStatus();
+}
+
+absl::Status Dialogue::KeepAlive() {
+  const absl::Time now = absl::Now();
+  if (!greeted_) {
+    if (now - heard_ < kHelloTimeout) return absl::OkStatus();
+    return Failure(Reaction::kReconnect, "the receiver did not answer within " + absl::FormatDuration(kHelloTimeout) +
+                                             (decoder_.Noise().empty() ? "" : "; the far side said " + decoder_.Noise()) +
+                                             "; see that `fanmirror receive` starts there");
+  }
+  if (now - heard_ > kSilence) {
+    return Failure(Reaction::kReconnect, "the receiver was silent for " + absl::FormatDuration(kSilence) +
+                                             "; connecting again");
+  }
+  if (now - heard_ > kPingInterval && now - pinged_ > kPingInterval) {
+    // Within a put only its data may come: a busy link needs no ping.
+    if (sender_->HasWork() || !out_.empty()) return absl::OkStatus();
+    pinged_ = now;
+    wire::AppendPing({.id = ++pings_}, &out_);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace fanmirror::replicate
