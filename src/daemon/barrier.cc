@@ -26,28 +26,6 @@ struct Waiting {
 
 absl::Status Refusal(const std::string& line) { return model::Failure(model::Reaction::kHaltJob, line); }
 
-absl::StatusOr<std::vector<Waiting>> Choose(const Jobs& jobs, const BarrierRequest& request) {
-  std::vector<Waiting> chosen;
-  std::vector<std::string> known;
-  bool job_known = request.job.empty();
-  for (const auto& job : jobs) {
-    job_known = job_known || job->config.name == request.job;
-    for (const auto& target : job->targets) {
-      known.push_back(TargetName(*job, *target));
-      const bool wanted = (request.job.empty() || job->config.name == request.job) &&
-                          (request.target.empty() || target->config.name == request.target);
-      if (wanted) chosen.push_back({job.get(), target.get()});
-    }
-  }
-  if (!chosen.empty()) return chosen;
-  const std::string there = known.empty() ? "there is none" : "there are: " + absl::StrJoin(known, ", ");
-  if (!job_known) return Refusal(absl::StrCat("no job ", model::QuotePath(request.job), "; ", there));
-  if (!request.target.empty()) {
-    return Refusal(absl::StrCat("no target ", model::QuotePath(request.target), "; ", there));
-  }
-  return Refusal("no target to wait for; " + there);
-}
-
 absl::Status DrainWatchers(const std::vector<Waiting>& waiting, absl::Time deadline) {
   absl::flat_hash_set<watch::Watcher*> drained;
   for (const Waiting& one : waiting) {
@@ -85,9 +63,10 @@ std::string WaitedFor(const std::vector<Waiting>& waiting) {
 absl::Status WaitForBarrier(const Jobs& jobs, const BarrierRequest& request,
                             const std::function<bool()>& abandoned) {
   const absl::Time deadline = absl::Now() + request.timeout;
-  auto chosen = Choose(jobs, request);
+  const auto chosen = ChooseTargets(jobs, {request.job, request.target});
   if (!chosen.ok()) return chosen.status();
-  std::vector<Waiting> waiting = *std::move(chosen);
+  std::vector<Waiting> waiting;
+  for (const ChosenTarget& one : *chosen) waiting.push_back({one.job, one.target});
   if (absl::Status status = CheckNoneStopped(waiting); !status.ok()) return status;
   if (absl::Status status = DrainWatchers(waiting, deadline); !status.ok()) return status;
   for (Waiting& one : waiting) one.mark = one.target->replicator->Mark();

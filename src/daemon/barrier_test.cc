@@ -81,7 +81,7 @@ TEST_F(BarrierTest, NamesWhatThereIsWhenNothingIsChosen) {
   EXPECT_EQ(ErrorOf({"c", "", absl::Minutes(5)}), "no job 'c'; there are: a/one, b/two");
   EXPECT_EQ(ErrorOf({"a", "two", absl::Minutes(5)}), "no target 'two'; there are: a/one, b/two");
   jobs_.clear();
-  EXPECT_EQ(ErrorOf({"", "", absl::Minutes(5)}), "no target to wait for; there is none");
+  EXPECT_EQ(ErrorOf({"", "", absl::Minutes(5)}), "no target is configured; there is none");
 }
 
 TEST_F(BarrierTest, EndsWhenItIsAbandoned) {

@@ -8,7 +8,7 @@
 
 namespace fanmirror::daemon {
 
-// The side of `status` and `wait`. One thread; blocks.
+// The side of the commands. One thread; blocks.
 class ControlClient {
  public:
   static absl::StatusOr<ControlClient> Connect(const std::string& path);

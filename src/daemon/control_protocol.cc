@@ -11,6 +11,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr char kCommands[] = "status, wait, approve";
+
 absl::Status Refusal(const std::string& line) {
   return model::Failure(model::Reaction::kSkipAndReport, line);
 }
@@ -37,19 +39,24 @@ absl::Status ReadCommand(const json& value, Request* request) {
     request->command = Request::Command::kStatus;
   } else if (command == "wait") {
     request->command = Request::Command::kWait;
+  } else if (command == "approve") {
+    request->command = Request::Command::kApprove;
   } else {
-    return Refusal(absl::StrCat("unknown command ", model::QuotePath(command), "; there are: status, wait"));
+    return Refusal(absl::StrCat("unknown command ", model::QuotePath(command), "; there are: ", kCommands));
   }
   return absl::OkStatus();
 }
 
 absl::Status ReadField(const std::string& key, const json& value, Request* request) {
   const bool wait = request->command == Request::Command::kWait;
+  const bool status = request->command == Request::Command::kStatus;
   if (key == "command") return absl::OkStatus();
   if (wait && key == "job") return ReadText(value, key, &request->barrier.job);
   if (wait && key == "target") return ReadText(value, key, &request->barrier.target);
   if (wait && key == "timeout_seconds") return ReadTimeout(value, &request->barrier.timeout);
-  if (!wait && key == "follow") {
+  if (!wait && !status && key == "job") return ReadText(value, key, &request->choice.job);
+  if (!wait && !status && key == "target") return ReadText(value, key, &request->choice.target);
+  if (status && key == "follow") {
     if (!value.is_boolean()) return Refusal("\"follow\" must be true or false");
     request->follow = value.get<bool>();
     return absl::OkStatus();
@@ -63,11 +70,14 @@ absl::StatusOr<Request> ParseRequest(std::string_view line) {
   const json object = json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (!object.is_object()) return Refusal("a request is one JSON object on one line");
   const auto command = object.find("command");
-  if (command == object.end()) return Refusal("a request needs a \"command\"; there are: status, wait");
+  if (command == object.end()) return Refusal(absl::StrCat("a request needs a \"command\"; there are: ", kCommands));
   Request request;
   if (absl::Status status = ReadCommand(*command, &request); !status.ok()) return status;
   for (const auto& [key, value] : object.items()) {
     if (absl::Status status = ReadField(key, value, &request); !status.ok()) return status;
+  }
+  if (request.command == Request::Command::kApprove && request.choice.job.empty()) {
+    return Refusal("this command needs a \"job\"");
   }
   return request;
 }
@@ -76,6 +86,9 @@ std::string FormatRequest(const Request& request) {
   json object;
   if (request.command == Request::Command::kStatus) {
     object = {{"command", "status"}, {"follow", request.follow}};
+  } else if (request.command == Request::Command::kApprove) {
+    object = {{"command", "approve"}, {"job", request.choice.job}};
+    if (!request.choice.target.empty()) object["target"] = request.choice.target;
   } else {
     object = {{"command", "wait"}, {"timeout_seconds", absl::ToDoubleSeconds(request.barrier.timeout)}};
     if (!request.barrier.job.empty()) object["job"] = request.barrier.job;

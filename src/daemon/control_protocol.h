@@ -11,7 +11,8 @@
 //   {"command":"status"}                                   -> {"ok":true,"status":{...}}
 //   {"command":"status","follow":true}                     -> the same once a second, until the client closes
 //   {"command":"wait","job":"a","target":"b","timeout_seconds":60}  -> {"ok":true} when it is durable
-// "job", "target" and "timeout_seconds" may be left out. Any failure: {"ok":false,"error":"one line"}.
+//   {"command":"approve","job":"a","target":"b"}           -> {"ok":true}; "target" may be left out: all of the job
+// Of "wait", "job", "target" and "timeout_seconds" may be left out. Any failure: {"ok":false,"error":"one line"}.
 namespace fanmirror::daemon {
 
 // Bytes of a request line; a longer one is answered with an error and the connection closed.
@@ -20,10 +21,11 @@ inline constexpr std::size_t kMaxRequestBytes = 16 * 1024;
 inline constexpr absl::Duration kMaxTimeout = absl::Hours(24 * 365);
 
 struct Request {
-  enum class Command { kStatus, kWait };
+  enum class Command { kStatus, kWait, kApprove };
   Command command = Command::kStatus;
   bool follow = false;     // kStatus
   BarrierRequest barrier;  // kWait
+  TargetChoice choice;     // kApprove; its job is not empty
 };
 
 // `line` without its newline; any bytes.

@@ -162,6 +162,9 @@ bool ControlServer::AnswerLine(int socket, std::string_view line) {
     return SendLine(socket,
                     FormatAnswer(handlers_.wait(request->barrier, [&] { return Abandoned(socket); })));
   }
+  if (request->command == Request::Command::kApprove) {
+    return SendLine(socket, FormatAnswer(handlers_.approve(request->choice)));
+  }
   if (request->follow) return Follow(socket);
   return SendLine(socket, FormatStatusAnswer(handlers_.status()));
 }

@@ -19,9 +19,10 @@ struct ControlHandlers {
   std::function<nlohmann::json()> status;
   // `abandoned`: the client went, or the server ends.
   std::function<absl::Status(const BarrierRequest&, const std::function<bool()>& abandoned)> wait;
+  std::function<absl::Status(const TargetChoice&)> approve;
 };
 
-// The unix stream socket that `status` and `wait` talk to: for its owner only, a thread a client.
+// The unix stream socket that the commands talk to: for its owner only, a thread a client.
 class ControlServer {
  public:
   // Clients at a time; one more is answered with an error.

@@ -31,6 +31,9 @@ ControlHandlers Handlers() {
             if (request.job == "missing")
               return model::Failure(model::Reaction::kHaltJob, "no job 'missing'");
             return absl::OkStatus();
+          },
+          [](const TargetChoice& choice) {
+            return model::Failure(model::Reaction::kHaltJob, "approved " + choice.job + "/" + choice.target);
           }};
 }
 
@@ -82,6 +85,16 @@ TEST_F(ControlServerTest, AnswersStatusAndWait) {
   EXPECT_EQ((*status)["status"]["pid"], 7);
   EXPECT_TRUE(client->Ask(Wait("there")).ok());
   EXPECT_EQ(client->Ask(Wait("missing")).status().message(), "no job 'missing'");
+}
+
+TEST_F(ControlServerTest, PassesOnWhatIsApproved) {
+  const auto server = Start(Handlers());
+  Request request;
+  request.command = Request::Command::kApprove;
+  request.choice = {"a", "t"};
+  auto client = ControlClient::Connect(path_);
+  ASSERT_TRUE(client.ok()) << client.status();
+  EXPECT_EQ(client->Ask(request).status().message(), "approved a/t");
 }
 
 TEST_F(ControlServerTest, IsForItsOwnerOnly) {

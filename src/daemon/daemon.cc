@@ -64,7 +64,8 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(config::Config config, Log
                            {[self] { return self->Status(); },
                             [self](const BarrierRequest& request, const std::function<bool()>& abandoned) {
                               return self->Wait(request, abandoned);
-                            }});
+                            },
+                            [self](const TargetChoice& choice) { return self->Approve(choice); }});
   if (!control.ok()) return control.status();
   daemon->control_ = *std::move(control);
   return daemon;
@@ -173,6 +174,18 @@ void Daemon::Subscribe(const Job& job) {
     for (replicate::Replicator* replicator : replicators) replicator->Rescan();
   };
   job.watcher->Subscribe(std::move(subscription));
+}
+
+absl::Status Daemon::Approve(const TargetChoice& choice) {
+  const auto chosen = ChooseTargets(jobs_, choice);
+  if (!chosen.ok()) return chosen.status();
+  for (const ChosenTarget& one : *chosen) {
+    if (const auto why = WhyStopped(*one.job, *one.target)) {
+      return model::Failure(model::Reaction::kHaltJob, absl::StrCat(TargetName(*one.job, *one.target), " ", *why));
+    }
+    one.target->replicator->Approve();
+  }
+  return absl::OkStatus();
 }
 
 void Daemon::StopReplicators() {

@@ -39,6 +39,8 @@ class Daemon {
   absl::Status Wait(const BarrierRequest& request, const std::function<bool()>& abandoned) const {
     return WaitForBarrier(jobs_, request, abandoned);
   }
+  // Has each of the targets make the deletes that it holds back (replicate::Replicator::Approve).
+  absl::Status Approve(const TargetChoice& choice);
   const Jobs& jobs() const { return jobs_; }
   const ServiceManager& service() const { return service_; }
 

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "model/failure.h"
 
 namespace fanmirror::daemon {
@@ -21,6 +22,27 @@ void Target::Sample(absl::Time now) {
 Rates Target::rates() const {
   std::lock_guard lock(mutex_);
   return meter_.rates();
+}
+
+absl::StatusOr<std::vector<ChosenTarget>> ChooseTargets(const Jobs& jobs, const TargetChoice& choice) {
+  std::vector<ChosenTarget> chosen;
+  std::vector<std::string> known;
+  bool job_known = choice.job.empty();
+  for (const auto& job : jobs) {
+    job_known = job_known || job->config.name == choice.job;
+    for (const auto& target : job->targets) {
+      known.push_back(TargetName(*job, *target));
+      const bool wanted = (choice.job.empty() || job->config.name == choice.job) &&
+                          (choice.target.empty() || target->config.name == choice.target);
+      if (wanted) chosen.push_back({job.get(), target.get()});
+    }
+  }
+  if (!chosen.empty()) return chosen;
+  const auto refusal = [](const std::string& line) { return model::Failure(model::Reaction::kHaltJob, line); };
+  const std::string there = known.empty() ? "there is none" : "there are: " + absl::StrJoin(known, ", ");
+  if (!job_known) return refusal(absl::StrCat("no job ", model::QuotePath(choice.job), "; ", there));
+  if (choice.target.empty()) return refusal("no target is configured; " + there);
+  return refusal(absl::StrCat("no target ", model::QuotePath(choice.target), "; ", there));
 }
 
 std::string TargetName(const Job& job, const Target& target) {

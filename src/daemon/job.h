@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "config/config.h"
 #include "daemon/rate_meter.h"
 #include "os/tree.h"
@@ -44,6 +45,18 @@ struct Job {
 };
 
 using Jobs = std::vector<std::unique_ptr<Job>>;
+
+// What a person names on the command line; empty: all.
+struct TargetChoice {
+  std::string job;
+  std::string target;
+};
+struct ChosenTarget {
+  Job* job;
+  Target* target;
+};
+// An error that names what there is when nothing is chosen.
+absl::StatusOr<std::vector<ChosenTarget>> ChooseTargets(const Jobs& jobs, const TargetChoice& choice);
 
 // "job/target", as messages call it.
 std::string TargetName(const Job& job, const Target& target);

@@ -88,6 +88,8 @@ class Replicator {
   virtual void Rescan() = 0;
   // Wakes up a replicator that waits to connect again.
   virtual void RetryNow() = 0;
+  // A person wants the deletes that are held back as too many to be made. Does nothing when none are.
+  virtual void Approve() = 0;
 
   virtual Progress progress() const = 0;
 

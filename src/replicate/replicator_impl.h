@@ -54,6 +54,7 @@ class ReplicatorImpl : public Replicator {
   void Changed(absl::Span<const model::Change> changes) override;
   void Rescan() override;
   void RetryNow() override;
+  void Approve() override {}
   Progress progress() const override;
   std::uint64_t Mark() const override;
   bool Reached(std::uint64_t mark) const override;

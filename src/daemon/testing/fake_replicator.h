@@ -24,6 +24,7 @@ class FakeReplicator : public replicate::Replicator {
   void Changed(absl::Span<const model::Change>) override {}
   void Rescan() override {}
   void RetryNow() override {}
+  void Approve() override { ++approved; }
   replicate::Progress progress() const override {
     std::lock_guard lock(mutex_);
     return progress_;
@@ -42,6 +43,7 @@ class FakeReplicator : public replicate::Replicator {
 
   std::atomic<std::uint64_t> mark{1};
   std::atomic<std::uint64_t> reached{0};
+  std::atomic<int> approved{0};
 
  private:
   mutable std::mutex mutex_;
