@@ -10,7 +10,7 @@
 #include <map>
 #include <sstream>
 
-#include "apply/content_hasher.h"
+#include "hash/content_hasher.h"
 #include "apply/testing/scripted_source.h"
 #include "os/testing/filesystem.h"
 
@@ -280,7 +280,7 @@ TEST_P(Ops, SparseLargeAndEmptyFiles) {
   auto metadata = Like(NodeType::kRegular, 0644);
   metadata.size = 6'000'000'000;
   source_->BeginPut("sparse", metadata);
-  ContentHasher hasher;
+  hash::ContentHasher hasher;
   const std::string block(8192, 'b');
   for (const std::uint64_t offset : {std::uint64_t{1} << 20, std::uint64_t{5'000'003'584}}) {
     source_->Data(offset, block);

@@ -10,7 +10,7 @@
 #include <array>
 #include <utility>
 
-#include "apply/content_hasher.h"
+#include "hash/content_hasher.h"
 #include "apply/receiver.h"
 
 namespace fanmirror::apply::testing {
@@ -96,7 +96,7 @@ void ScriptedSource::Put(const std::string& path, std::string_view content, mode
                          const std::vector<model::Xattr>& xattrs) {
   metadata.size = content.size();
   BeginPut(path, metadata, xattrs);
-  ContentHasher hasher;
+  hash::ContentHasher hasher;
   for (std::size_t at = 0; at < content.size(); at += wire::kMaxDataBytes) {
     const std::string_view piece = content.substr(at, wire::kMaxDataBytes);
     Data(at, piece);

@@ -1,4 +1,4 @@
-#include "read/content_hasher.h"
+#include "hash/content_hasher.h"
 
 #include <random>
 #include <string>
@@ -7,14 +7,14 @@
 
 #include "gtest/gtest.h"
 
-namespace fanmirror::read {
+namespace fanmirror::hash {
 namespace {
 
 using Pieces = std::vector<std::pair<std::uint64_t, std::string>>;
 
 model::ContentHash HashOf(const Pieces& pieces, std::uint64_t size) {
   ContentHasher hasher;
-  for (const auto& [offset, bytes] : pieces) hasher.Add(offset, {bytes.data(), bytes.size()});
+  for (const auto& [offset, bytes] : pieces) hasher.Add(offset, bytes);
   return hasher.Finish(size);
 }
 
@@ -75,4 +75,4 @@ TEST(ContentHasher, StartsAnewAfterReset) {
 }
 
 }  // namespace
-}  // namespace fanmirror::read
+}  // namespace fanmirror::hash

@@ -4,8 +4,8 @@
 
 #include <array>
 #include <cstdint>
-#include <string_view>
 
+#include "absl/types/span.h"
 #include "model/metadata.h"
 
 // The state by value and the loops inlined: most files are a few kilobytes, for which a call and an
@@ -13,9 +13,9 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-namespace fanmirror::apply {
+namespace fanmirror::hash {
 
-// Computes a model::ContentHash of what arrives; the grammar is told there.
+// Computes a model::ContentHash, the same on both hosts; the grammar is told there.
 class ContentHasher {
  public:
   ContentHasher() { Reset(); }
@@ -26,7 +26,7 @@ class ContentHasher {
   }
 
   // `offset`: not before the end of the bytes added last.
-  void Add(std::uint64_t offset, std::string_view bytes) {
+  void Add(std::uint64_t offset, absl::Span<const char> bytes) {
     if (offset != run_offset_ + run_length_) {
       EndRun();
       run_offset_ = offset;
@@ -41,7 +41,7 @@ class ContentHasher {
     const std::uint64_t trailer = htole64(size);
     XXH3_128bits_update(&state_, &trailer, sizeof trailer);
     const XXH128_hash_t hash = XXH3_128bits_digest(&state_);
-    return {hash.low64, hash.high64};
+    return {.low = hash.low64, .high = hash.high64};
   }
 
  private:
@@ -57,4 +57,4 @@ class ContentHasher {
   std::uint64_t run_length_ = 0;  // 0: no run is open
 };
 
-}  // namespace fanmirror::apply
+}  // namespace fanmirror::hash
