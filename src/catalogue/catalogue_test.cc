@@ -65,7 +65,6 @@ TEST_F(CatalogueTest, ANewOneHasAnInstanceOfItsOwn) {
   EXPECT_EQ(catalogue_->header().instance.find_first_not_of("0123456789abcdef"), std::string::npos);
   EXPECT_NE(catalogue_->header().instance, (*other)->header().instance);
   EXPECT_TRUE(catalogue_->header().root.empty());
-  EXPECT_FALSE(catalogue_->header().complete);
   EXPECT_EQ(catalogue_->header().batch, 0u);
 }
 
@@ -73,7 +72,6 @@ TEST_F(CatalogueTest, ComesBackAfterACleanClose) {
   Catalogue::Header header = catalogue_->header();
   header.root = TestId(1);
   header.filesystem = "0d4f-uuid";
-  header.complete = true;
   ASSERT_STATUS_OK(catalogue_->SetHeader(header));
   ASSERT_STATUS_OK(catalogue_->Commit(7, File(x, a, 42)));
   Open();
@@ -81,7 +79,6 @@ TEST_F(CatalogueTest, ComesBackAfterACleanClose) {
   EXPECT_EQ(catalogue_->header().instance, header.instance);
   EXPECT_EQ(catalogue_->header().root, TestId(1));
   EXPECT_EQ(catalogue_->header().filesystem, "0d4f-uuid");
-  EXPECT_TRUE(catalogue_->header().complete);
   EXPECT_EQ(catalogue_->nodes(), 1u);
   ASSERT_EQ(catalogue_->Child(x), a);
   EXPECT_EQ(catalogue_->Node(a)->metadata.size, 42u);

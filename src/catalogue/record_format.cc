@@ -145,7 +145,6 @@ std::optional<model::FileId> DecodeId(std::string_view bytes) {
 std::optional<std::string> EncodeHeader(const Catalogue::Header& header) {
   std::string out;
   AppendLittle(header.batch, &out);
-  AppendLittle(static_cast<std::uint8_t>(header.complete), &out);
   AppendLittle(static_cast<std::uint8_t>(!header.root.empty()), &out);
   if (!header.root.empty()) header.root.AppendTo(&out);
   if (!AppendText(header.instance, &out) || !AppendText(header.filesystem, &out)) return std::nullopt;
@@ -156,7 +155,6 @@ std::optional<Catalogue::Header> DecodeHeader(std::string_view bytes) {
   Parser in(bytes);
   Catalogue::Header header;
   header.batch = in.Little<std::uint64_t>();
-  header.complete = in.Little<std::uint8_t>() != 0;
   if (in.Little<std::uint8_t>() != 0) header.root = in.Id();
   header.instance = ParseText(&in);
   header.filesystem = ParseText(&in);

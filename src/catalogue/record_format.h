@@ -11,7 +11,7 @@
 
 namespace fanmirror::catalogue {
 
-// The catalogue as LMDB holds it (env "catalogue"). Version 1.
+// The catalogue as LMDB holds it (env "catalogue"). Version 2.
 //
 //   table meta    "format" -> version:u32
 //                 "header" -> header
@@ -25,20 +25,18 @@ namespace fanmirror::catalogue {
 //   device = major:u32 minor:u32
 //   hash   = low:u64 high:u64
 //   name   = id length:u8 byte*length               1..255 bytes, none of them '/' or NUL
-//   header = batch:u64 complete:u8 has_root:u8 [id] length:u8 instance length:u8 filesystem
+//   header = batch:u64 has_root:u8 [id] length:u8 instance length:u8 filesystem
 //
 // Reasons:
-// - Keys of names begin with a self-delimiting id, so no directory's key is a prefix of another's: the
-// children of a
+// - Keys of names begin with a self-delimiting id, so no directory's key is a prefix of another's: the children of a
 //   directory are one range, in byte order of their names, and a listing is one walk of a cursor.
-// - The names of a node lie inside its record and not in a table of their own: nearly all nodes have one
-// name, and
-//   then a look-up, an update and a removal are one operation. A hard-link group of any size fits, because
-//   LMDB puts a large value on pages of its own.
+// - The names of a node lie inside its record and not in a table of their own: nearly all nodes have one name, and then
+//   a look-up, an update and a removal are one operation. A hard-link group of any size fits, because LMDB puts a large
+//   value on pages of its own.
 // - No key is longer than 40 + 255 bytes; LMDB as Debian builds it takes 511.
 // - Nothing is believed: what does not parse to its last byte is an error of the store, never a guess.
 
-constexpr std::uint32_t kCatalogueFormat = 1;
+constexpr std::uint32_t kCatalogueFormat = 2;
 constexpr std::size_t kMaxNameBytes = 255;   // NAME_MAX of Linux
 constexpr std::size_t kMaxHeaderText = 255;  // bytes of instance and of filesystem: their length is one byte
 

@@ -58,9 +58,7 @@ absl::StatusOr<std::unique_ptr<Link>> ConnectSsh(const SshOptions& options, Stde
 // Starts a child process in a session of its own, with sockets as its stdin and stdout, a pipe as its stderr and no
 // other descriptor of ours. It is not tied to the life of the calling thread: the end of its stdin tells it that we are gone. The
 // destructor closes that, ends what is still there after kChildGrace (blocking for that long), and reaps it.
-// `pid_out`, if given, is its process id.
-absl::StatusOr<std::unique_ptr<Link>> StartLocal(const std::vector<std::string>& argv, StderrSink stderr_sink,
-                                                 int* pid_out = nullptr);
+absl::StatusOr<std::unique_ptr<Link>> StartLocal(const std::vector<std::string>& argv, StderrSink stderr_sink);
 
 // Quotes one argument for a POSIX shell.
 std::string ShellQuote(std::string_view argument);

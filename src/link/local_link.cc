@@ -133,8 +133,7 @@ absl::StatusOr<Link::Ready> LocalLink::Wait(bool want_write, int wakeup_fd, absl
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Link>> StartLocal(const std::vector<std::string>& argv, StderrSink stderr_sink,
-                                                 int* pid_out) {
+absl::StatusOr<std::unique_ptr<Link>> StartLocal(const std::vector<std::string>& argv, StderrSink stderr_sink) {
   auto in = MakeSockets();
   if (!in.ok()) return in.status();
   auto out = MakeSockets();
@@ -143,7 +142,6 @@ absl::StatusOr<std::unique_ptr<Link>> StartLocal(const std::vector<std::string>&
   if (!err.ok()) return err.status();
   auto child = Child::Start(argv, in->theirs.get(), out->theirs.get(), err->theirs.get());
   if (!child.ok()) return child.status();
-  if (pid_out != nullptr) *pid_out = (*child)->pid();
   return std::make_unique<LocalLink>(absl::StrCat("the local receiver ", model::QuotePath(argv[0])), *std::move(child),
                                      std::move(in->ours), std::move(out->ours), std::move(err->ours),
                                      std::move(stderr_sink));

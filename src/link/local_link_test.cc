@@ -20,8 +20,8 @@ using ::testing::HasSubstr;
 class LocalLinkTest : public ::testing::Test {
  protected:
   void SetUp() override { ::signal(SIGPIPE, SIG_IGN); }
-  std::unique_ptr<Link> Start(const std::string& script, int* pid = nullptr) {
-    auto link = StartLocal({"/bin/sh", "-c", script}, lines_.Sink(), pid);
+  std::unique_ptr<Link> Start(const std::string& script) {
+    auto link = StartLocal({"/bin/sh", "-c", script}, lines_.Sink());
     EXPECT_TRUE(link.ok()) << link.status();
     return link.ok() ? *std::move(link) : nullptr;
   }
@@ -56,10 +56,7 @@ TEST_F(LocalLinkTest, WriterLearnsOfTheEndToo) {
 }
 
 TEST_F(LocalLinkTest, TellsTheSignal) {
-  int pid = 0;
-  auto link = Start("exec sleep 100", &pid);
-  ASSERT_GT(pid, 0);
-  ::kill(pid, SIGKILL);
+  auto link = Start("kill -KILL $$");
   EXPECT_THAT(ReadToEnd(*link).message(), HasSubstr("killed by signal KILL"));
 }
 
@@ -114,9 +111,10 @@ TEST_F(LocalLinkTest, TheChildHasNoOtherDescriptorsAndDefaultSignals) {
 }
 
 TEST_F(LocalLinkTest, TheDestructorEndsAndReapsAChildThatIgnoresEverything) {
-  int pid = 0;
-  auto link = Start("trap '' TERM; echo ready; while :; do sleep 1; done", &pid);
-  ASSERT_TRUE(ReadBytes(*link, 6).ok());
+  auto link = Start("trap '' TERM; printf %8d $$; while :; do sleep 1; done");
+  const auto told = ReadBytes(*link, 8);
+  ASSERT_TRUE(told.ok()) << told.status();
+  const int pid = std::stoi(*told);
   link.reset();
   EXPECT_EQ(::kill(pid, 0), -1);
   EXPECT_EQ(errno, ESRCH);
