@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import sys
 import tempfile
 
 from lib.case import FILESYSTEM, WorkplaceCase, main
@@ -17,6 +18,32 @@ source = "{source}"
 [[job.target]]
 name = "near"
 path = "{target}"
+"""
+
+# The real receiver, but that the hello of one side arrives with a protocol number that is one higher.
+OTHER_VERSION = """#!{python}
+import subprocess, sys, threading
+
+child = subprocess.Popen(["{program}", *sys.argv[1:]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+
+def other_hello(source):
+    header = source.read(5)
+    payload = source.read(int.from_bytes(header[:4], "little"))
+    assert payload[0] == 8 and payload[1] < 127, payload
+    return header + bytes([8, payload[1] + 1]) + payload[2:]
+
+def pump(source, sink, banner, changed):
+    if banner:
+        sink.write(source.readline())
+    sink.write(other_hello(source) if changed else b"")
+    sink.flush()
+    while data := source.read1(65536):
+        sink.write(data)
+        sink.flush()
+    sink.close()
+
+threading.Thread(target=pump, args=(sys.stdin.buffer, child.stdin, False, "{side}" == "source"), daemon=True).start()
+pump(open(child.stdout.fileno(), "rb", closefd=False), sys.stdout.buffer, True, "{side}" == "receiver")
 """
 
 # (what is wrong, the text, a pattern of the message); the line of the fault is marked with "#!".
@@ -306,6 +333,30 @@ class RemoteTarget(TargetCase):
         until(lambda: "It cannot work." in self.mirror.log(), "the far side's stderr in the log")
         self.assertTrue(self.error())
         self.assert_others_go_on("others")
+
+    def other_version(self, side):
+        """A mirror to a receiver of another version, until the right one is installed; gives the error."""
+        program = os.path.join(self.work.path, "other-version-" + side)
+        with open(program, "w") as file:
+            file.write(OTHER_VERSION.format(python=sys.executable, program=PROGRAM, side=side))
+        os.chmod(program, 0o755)
+        self.write("before")
+        self.start(self.sshd.target(self.path, receiver=program))
+        error = self.error("protocol", "same version")
+        self.assert_others_go_on("others")
+        target = self.mirror.target("job", "bad")
+        self.assertEqual(target["state"], "connecting")
+        self.assertGreater(target["pending"], 0)
+        os.unlink(program)
+        os.symlink(PROGRAM, program)
+        self.assert_recovers()
+        return error
+
+    def test_receiver_refuses_another_version(self):
+        self.assertIn("this receiver is fanmirror", self.other_version("source"))
+
+    def test_source_refuses_another_version(self):
+        self.assertIn("the receiver (fanmirror", self.other_version("receiver"))
 
     def test_no_host(self):
         self.sshd.kill()
