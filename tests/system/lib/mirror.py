@@ -124,9 +124,15 @@ class Mirror:
 
     def receivers(self):
         """Process ids of the receivers of local targets, which are children of the daemon."""
-        pid = self.process.pid
+        while True:
+            try:
+                return self.children()
+            except (FileNotFoundError, ProcessLookupError):
+                pass  # a thread ended meanwhile: its children are another's now, perhaps one that was looked at before
+
+    def children(self):
         found = []
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/children") as file:
+        for task in os.listdir(f"/proc/{self.process.pid}/task"):
+            with open(f"/proc/{self.process.pid}/task/{task}/children") as file:
                 found += [int(child) for child in file.read().split()]
         return found
