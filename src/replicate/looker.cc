@@ -162,6 +162,14 @@ void Looker::EnqueueOtherNames(const FileId& id, const Name& name, bool startup)
   }
 }
 
+// Whether other things may be excluded below a directory when it lies at `path` than where the target has it.
+bool Looker::OtherwiseSelectedBelow(const FileId& dir, const std::string& path) {
+  const select::Filter& filter = selection_->filter;
+  if (filter.empty()) return false;
+  const auto had = paths_.OfDirectory(dir);
+  return !had || filter.DependsOnPlace(*had) || filter.DependsOnPlace(path);
+}
+
 void Looker::Observe(const Name& name, Observation observation, const std::string& path) {
   const bool startup = observation.startup;
   const auto child = expected_->Child(name);
@@ -173,7 +181,7 @@ void Looker::Observe(const Name& name, Observation observation, const std::strin
     if (known) EnqueueOtherNames(node.id, name, startup);
     if (node.metadata.type == NodeType::kDirectory) {
       const bool moved = known && child != node.id;
-      if (!known || (moved && selection_->filter.depends_on_parents())) new_trees_.push_back({node.id, path});
+      if (!known || (moved && OtherwiseSelectedBelow(node.id, path))) new_trees_.push_back({node.id, path});
       located_[node.id] = path;
     }
   }

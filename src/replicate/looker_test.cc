@@ -6,8 +6,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "catalogue/expected.h"
@@ -249,6 +251,24 @@ TEST_P(LookerTest, AFileThatMovedIntoANewDirectoryIsFoundThereAtOnce) {
     ASSERT_THAT(looker.new_trees(), SizeIs(2));  // whatever else is in them must be found, too
     EXPECT_EQ(looker.new_trees()[0].path, "new");
     EXPECT_EQ(looker.new_trees()[1].path, "new/deep");
+  }
+}
+
+TEST_P(LookerTest, AMovedDirectoryIsListedOnlyWhereItsPlaceDecidesWhatIsExcludedBelow) {
+  for (const char* dir : {"source/a", "source/a/b", "source/a/b/dir", "source/c"}) MakeDirectory(dir);
+  WriteFile("source/a/b/dir/file", "text");
+  MirrorAll();
+  Rename("source/a/b/dir", "source/c/dir");
+  const Name told = NameOf("source/c/dir");
+  for (const auto& [rule, listed] : std::vector<std::pair<std::string, bool>>{
+           {"- *.tmp", false}, {"- /x/", false}, {"- /c/x", false}, {"- /c/dir/x", true}, {"- dir/x", true}}) {
+    Exclude(rule);
+    Looker looker = MakeLooker();
+    looker.Add({Change::Kind::kName, told.dir, told.name}, /*limbo_is_over=*/false);
+    looker.Close();
+    std::vector<std::string> paths;
+    for (const Looker::NewTree& tree : looker.new_trees()) paths.push_back(tree.path);
+    EXPECT_EQ(std::count(paths.begin(), paths.end(), "c/dir"), listed ? 1 : 0) << rule;
   }
 }
 

@@ -3,6 +3,7 @@
 #include <re2/re2.h>
 #include <re2/set.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <utility>
@@ -140,7 +141,7 @@ absl::Status CheckPattern(const Rule& rule) {
 struct Filter::Compiled {
   Matcher directories;
   Matcher others;
-  bool depends_on_parents = false;
+  std::size_t deepest = 0;  // of the rules: see DeepestMatch
 };
 
 absl::StatusOr<Filter> Filter::Compile(const std::vector<Rule>& rules, std::string_view root) {
@@ -150,7 +151,7 @@ absl::StatusOr<Filter> Filter::Compile(const std::vector<Rule>& rules, std::stri
   auto compiled = std::make_shared<Compiled>();
   for (const Rule& rule : rules) {
     if (absl::Status status = CheckPattern(rule); !status.ok()) return status;
-    compiled->depends_on_parents = compiled->depends_on_parents || LooksAtParents(rule.pattern);
+    compiled->deepest = std::max(compiled->deepest, DeepestMatch(rule.pattern));
   }
   if (absl::Status status = compiled->directories.Build(MakeGroups(rules, root, true)); !status.ok())
     return status;
@@ -174,7 +175,11 @@ bool Filter::ExcludesWithParents(std::string_view path, bool is_directory) const
   return Excludes(path, is_directory);
 }
 
-bool Filter::depends_on_parents() const { return compiled_ != nullptr && compiled_->depends_on_parents; }
+bool Filter::DependsOnPlace(std::string_view path) const {
+  if (compiled_ == nullptr) return false;
+  const std::size_t components = path.empty() ? 0 : 1 + std::count(path.begin(), path.end(), '/');
+  return components < compiled_->deepest;
+}
 
 bool Filter::empty() const { return compiled_ == nullptr; }
 

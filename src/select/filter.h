@@ -48,9 +48,10 @@ class Filter {
   bool Excludes(std::string_view path, bool is_directory) const;
   // Whether the entry or one of its parents is excluded.
   bool ExcludesWithParents(std::string_view path, bool is_directory) const;
-  // Whether some rule looks at more than the last component: then a moved directory changes what is excluded
-  // below it.
-  bool depends_on_parents() const;
+  // Whether what is excluded below the directory `path` depends on where it lies: some rule looks at more than the last
+  // component, and reaches deeper than `path`. A directory that moves between two places where it does not takes along
+  // what is excluded below it.
+  bool DependsOnPlace(std::string_view path) const;
   bool empty() const;
 
  private:

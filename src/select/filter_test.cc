@@ -127,7 +127,7 @@ TEST(FilterTest, OptionsAndFilesReadAsRsyncReadsThem) {
 TEST(FilterTest, EmptyFilterIncludesEverything) {
   const Filter filter;
   EXPECT_TRUE(filter.empty());
-  EXPECT_FALSE(filter.depends_on_parents());
+  EXPECT_FALSE(filter.DependsOnPlace("a"));
   EXPECT_FALSE(filter.Excludes("a", false));
   EXPECT_FALSE(filter.ExcludesWithParents("a/b", true));
   EXPECT_TRUE(Filter::Compile({})->empty());
@@ -140,13 +140,38 @@ TEST(FilterTest, TheRootIsNeverExcluded) {
   EXPECT_FALSE(filter.ExcludesWithParents("", true));
 }
 
-TEST(FilterTest, TellsWhetherParentsMatter) {
-  for (const char* pattern : {"*.tmp", "foo/", "[ab]?", "/"}) {
-    EXPECT_EQ(Filter::Compile({{.pattern = pattern}})->depends_on_parents(), std::string(pattern) == "/")
-        << pattern;
+TEST(FilterTest, TellsWhereThePlaceOfADirectoryMatters) {
+  const auto depends = [](const char* pattern, std::string_view path) {
+    return Filter::Compile({{.pattern = "x"}, {.pattern = pattern}})->DependsOnPlace(path);
+  };
+  for (const char* pattern : {"*.tmp", "foo/", "[ab]?"}) EXPECT_FALSE(depends(pattern, "a")) << pattern;
+  for (const char* pattern : {"a/b", "**", "a**b", "dir/***", "/a/**"}) EXPECT_TRUE(depends(pattern, "a/b/c")) << pattern;
+  for (const char* pattern : {"/", "/foo", "/foo/", "/f*o"}) EXPECT_FALSE(depends(pattern, "a")) << pattern;
+  for (const char* pattern : {"/foo/bar", "/foo/*/", "/*/b?r"}) {
+    EXPECT_TRUE(depends(pattern, "a")) << pattern;
+    EXPECT_FALSE(depends(pattern, "a/b")) << pattern;
   }
-  for (const char* pattern : {"/foo", "a/b", "**", "a**b", "dir/***"}) {
-    EXPECT_TRUE(Filter::Compile({{.pattern = "x"}, {.pattern = pattern}})->depends_on_parents()) << pattern;
+}
+
+// What DependsOnPlace denies: two names of a directory such that a path below it is excluded under one only.
+TEST(FilterTest, WhereThePlaceDoesNotMatterNoRuleTellsPlacesApart) {
+  const std::vector<std::string> patterns = {"/a", "/a/b", "/a/*/", "a/b", "b", "/*/b/a", "[ab]/", "/a[/]b"};
+  const std::vector<std::string> places = {"a", "b", "c", "a/b", "b/a", "c/c", "a/b/c", "c/b/a"};
+  for (const std::string& pattern : patterns) {
+    for (const bool negated : {false, true}) {
+      const Filter filter = Filter::Compile({{.pattern = pattern, .negated = negated}}).value();
+      for (const std::string& one : places) {
+        for (const std::string& other : places) {
+          if (filter.DependsOnPlace(one) || filter.DependsOnPlace(other)) continue;
+          for (const char* below : {"/a", "/b", "/a/b", "/b/a/b"}) {
+            for (const bool directory : {false, true}) {
+              EXPECT_EQ(filter.Excludes(one + below, directory), filter.Excludes(other + below, directory))
+                  << pattern << ": " << one << " and " << other << below;
+            }
+          }
+        }
+      }
+    }
   }
 }
 

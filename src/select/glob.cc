@@ -201,6 +201,14 @@ bool LooksAtParents(std::string_view pattern) {
   return pattern.find('/') != std::string_view::npos || pattern.find("**") != std::string_view::npos;
 }
 
+// A slash that is none (in a class) counts: then it only says more than there can be.
+std::size_t DeepestMatch(std::string_view pattern) {
+  if (!LooksAtParents(pattern)) return 0;
+  if (!pattern.starts_with('/') || pattern.find("**") != std::string_view::npos) return kAnyDepth;
+  if (pattern.size() > 1 && pattern.ends_with('/')) pattern.remove_suffix(1);
+  return static_cast<std::size_t>(std::count(pattern.begin(), pattern.end(), '/'));
+}
+
 Expressions Translate(const Rule& rule, std::string_view root, bool is_directory) {
   std::string_view pattern = rule.pattern;
   if (pattern.size() > 1 && pattern.ends_with('/')) {

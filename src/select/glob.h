@@ -1,6 +1,8 @@
 #pragma once
 
 #include <bitset>
+#include <cstddef>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,5 +37,9 @@ Expressions Translate(const Rule& rule, std::string_view root, bool is_directory
 
 // Whether the pattern looks at more than the last component of a path.
 bool LooksAtParents(std::string_view pattern);
+// The most components of a path that a pattern which looks at parents can match: kAnyDepth when nothing bounds them, 0 when
+// it does not look at parents.
+inline constexpr std::size_t kAnyDepth = std::numeric_limits<std::size_t>::max();
+std::size_t DeepestMatch(std::string_view pattern);
 
 }  // namespace fanmirror::select

@@ -26,8 +26,7 @@ Selection::Selection(Subscription subscription)
 void Selection::Offer(const Candidate& candidate) {
   if (candidate.kind == model::Change::Kind::kTree) {
     if (Selects(candidate.place) == Answer::kNo || !MayHold(VerdictOf(candidate.id).where)) return;
-    const bool was_selected = Selects(candidate.origin) == Answer::kYes;
-    if (was_selected && !subscription_.filter.depends_on_parents()) return;
+    if (Selects(candidate.origin) == Answer::kYes && SelectsLikewiseBelow(candidate)) return;
   } else if (candidate.place.kind == EventPlace::Kind::kNowhere) {
     if (!SelectsNode(candidate.id)) return;
   } else if (Selects(candidate.place) == Answer::kNo) {
@@ -52,10 +51,27 @@ Selection::Answer Selection::Selects(const EventPlace& place) {
   if (!MayHold(verdict.where)) return Answer::kNo;
   if (verdict.where == Where::kUnknown) return Answer::kPerhaps;
   if (place.kind == EventPlace::Kind::kDirectory) return Answer::kYes;
+  return SelectsPath(*PathOf(place), place.is_directory) ? Answer::kYes : Answer::kNo;
+}
+
+// Of an entry, relative to the source root; valid until the next call. nullopt: not known to lie below the source.
+std::optional<std::string_view> Selection::PathOf(const EventPlace& place) {
+  const Verdict& verdict = VerdictOf(place.dir);
+  if (place.kind != EventPlace::Kind::kEntry || verdict.where != Where::kInside) return std::nullopt;
   path_ = verdict.path;
   if (!path_.empty()) path_.push_back('/');
   path_.append(place.name);
-  return SelectsPath(path_, place.is_directory) ? Answer::kYes : Answer::kNo;
+  return path_;
+}
+
+// Of a directory that moved: whether nothing below it is selected at one of its places and not at the other.
+bool Selection::SelectsLikewiseBelow(const Candidate& tree) {
+  if (subscription_.filter.empty()) return true;
+  for (const EventPlace* place : {&tree.origin, &tree.place}) {
+    const auto path = PathOf(*place);
+    if (!path || subscription_.filter.DependsOnPlace(*path)) return false;
+  }
+  return true;
 }
 
 bool Selection::SelectsPath(std::string_view path, bool is_directory) const {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -41,6 +42,8 @@ class Selection {
   static bool MayHold(Where where) { return where == Where::kInside || where == Where::kUnknown; }
 
   Answer Selects(const EventPlace& place);
+  std::optional<std::string_view> PathOf(const EventPlace& place);
+  bool SelectsLikewiseBelow(const Candidate& tree);
   bool SelectsNode(const model::FileId& id) const;
   bool SelectsPath(std::string_view path, bool is_directory) const;
   bool IsIgnored(std::string_view path) const;

@@ -131,7 +131,7 @@ TEST_P(WatcherTest, AMovedDirectoryTakesItsPlaceAlong) {
 }
 
 TEST_P(WatcherTest, ARenameInsideIsNoReasonToListTheTree) {
-  StartWatching(Rules({"- *.tmp"}));
+  StartWatching(Rules({"- *.tmp", "- /excluded/"}));
   const std::string moved = source_ + "/moved";
   const model::Change left = Name(source_ + "/dir");
   InAnotherProcess([&] { return rename((source_ + "/dir").c_str(), moved.c_str()) == 0; });
