@@ -159,31 +159,25 @@ absl::Status ReplicatorImpl::LearnUnknown(std::uint64_t first, std::uint64_t las
     for (const PendingSet::Touched& place : **touched) relearn_[place.path] |= place.recursive;
   }
   Learner learner = MakeLearner();
-  // In the order of their paths: a directory before what is in it.
-  for (const auto& [path, recursive] : std::exchange(relearn_, {})) {
-    const absl::Status status = learner.LearnPlace(path, recursive);
-    if (status.ok()) continue;
-    NoteLearnt(learner);
-    return status;
-  }
-  if (absl::Status status = learner.Finish(); !status.ok()) return status;
+  const absl::Status status = learner.LearnPlaces(std::exchange(relearn_, {}));
   NoteLearnt(learner);
+  if (!status.ok()) return status;
   settled_batch_ = next_batch_ - 1;
   drain_ = false;
   return absl::OkStatus();
 }
 
 Learner ReplicatorImpl::MakeLearner() {
-  return Learner(options_.tree, &selection_, catalogue_.get(),
-                 [this](const std::string& path, bool children,
-                        const std::function<absl::Status(const wire::Listing&)>& frame) {
-                   return ListPlace(path, children, frame);
-                 });
+  return Learner(
+      options_.tree, &selection_, catalogue_.get(),
+      [this](const std::string& path, bool children) {
+        session_->Ask({.id = next_list_++, .path = path, .children = children});
+      },
+      [this](const std::function<absl::Status(const wire::Listing&)>& frame) { return TakeListing(frame); });
 }
 
-absl::Status ReplicatorImpl::ListPlace(const std::string& path, bool children,
-                                       const std::function<absl::Status(const wire::Listing&)>& frame) {
-  session_->Ask({.id = next_list_++, .path = path, .children = children});
+// The receiver answers in the order of the questions.
+absl::Status ReplicatorImpl::TakeListing(const std::function<absl::Status(const wire::Listing&)>& frame) {
   for (;;) {
     WaitUntil(std::numeric_limits<std::int64_t>::max(), [this] { return stopping_ || !events_.empty(); });
     {
@@ -194,9 +188,6 @@ absl::Status ReplicatorImpl::ListPlace(const std::string& path, bool children,
     if (auto* lost = std::get_if<Lost>(&*event)) return lost->status;
     auto* listed = std::get_if<Listed>(&*event);
     if (listed == nullptr) continue;
-    if (!listed->listing.error.empty()) {
-      return Failure(Reaction::kReconnect, "the target cannot list " + model::QuotePath(path) + ": " + listed->listing.error);
-    }
     if (absl::Status status = frame(listed->listing); !status.ok()) return status;
     if (listed->listing.last) return absl::OkStatus();
   }

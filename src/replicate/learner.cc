@@ -1,6 +1,7 @@
 #include "replicate/learner.h"
 
 #include <algorithm>
+#include <deque>
 #include <utility>
 
 #include "absl/random/random.h"
@@ -21,6 +22,10 @@ namespace {
 
 // Effects of one commit: a few MB of a transaction.
 constexpr std::size_t kCommitEffects = 20'000;
+
+// Directories are asked for ahead as far as they have about so many entries, if they are like the one before: answers that
+// wait for their turn lie in memory.
+constexpr std::size_t kEntriesAhead = 65'536;
 
 std::string Join(const std::string& dir, const std::string& name) { return dir.empty() ? name : dir + "/" + name; }
 
@@ -63,6 +68,11 @@ model::Metadata DirectoryMetadata() {
 
 bool InLimbo(const std::string& path) { return path.rfind(plan::kLimboPath, 0) == 0; }
 
+absl::Status CannotList(const std::string& path, const wire::Listing& answer) {
+  return model::Failure(model::Reaction::kReconnect,
+                        "the target cannot list " + model::QuotePath(path) + ": " + answer.error);
+}
+
 // The id that the name of an entry of limbo stands for (plan::LimboName).
 std::optional<FileId> LimboId(const std::string& name) {
   const std::string bytes = absl::HexStringToBytes(name);
@@ -79,22 +89,38 @@ absl::Status Learner::LearnAll() {
   Add(SetNode(tree_->root(), DirectoryMetadata()));
   if (absl::Status status = LearnDirectories({{FileId::Limbo(), plan::kLimboPath}}); !status.ok()) return status;
   if (absl::Status status = LearnDirectories({{tree_->root(), ""}}); !status.ok()) return status;
-  return Finish();
+  return Flush(1);
 }
 
 absl::Status Learner::LearnDirectories(std::vector<Directory> stack) {
-  while (!stack.empty()) {
-    const Directory dir = std::move(stack.back());
-    stack.pop_back();
-    const absl::Status status = list_(dir.path, /*children=*/true, [&](const wire::Listing& listing) -> absl::Status {
-      for (const wire::ListedEntry& entry : listing.entries) {
-        if (absl::Status learnt = LearnEntry(dir, entry, &stack); !learnt.ok()) return learnt;
-      }
-      return Flush(kCommitEffects);
-    });
-    if (!status.ok()) return status;
+  std::deque<Directory> asked;
+  std::size_t ahead = 1;
+  while (!stack.empty() || !asked.empty()) {
+    for (; !stack.empty() && asked.size() < ahead; stack.pop_back()) {
+      ask_(stack.back().path, /*children=*/true);
+      asked.push_back(std::move(stack.back()));
+    }
+    const auto entries = LearnListing(asked.front(), &stack);
+    if (!entries.ok()) return entries.status();
+    asked.pop_front();
+    ahead = std::clamp(kEntriesAhead / (1 + *entries), std::size_t{1}, kMostAhead);
   }
   return Flush(kCommitEffects);
+}
+
+// Takes the answer about a directory; how many entries it has.
+absl::StatusOr<std::size_t> Learner::LearnListing(const Directory& dir, std::vector<Directory>* stack) {
+  std::size_t entries = 0;
+  const absl::Status status = answer_([&](const wire::Listing& listing) -> absl::Status {
+    if (!listing.error.empty()) return CannotList(dir.path, listing);
+    entries += listing.entries.size();
+    for (const wire::ListedEntry& entry : listing.entries) {
+      if (absl::Status learnt = LearnEntry(dir, entry, stack); !learnt.ok()) return learnt;
+    }
+    return Flush(kCommitEffects);
+  });
+  if (!status.ok()) return status;
+  return entries;
 }
 
 absl::Status Learner::LearnEntry(const Directory& dir, const wire::ListedEntry& entry, std::vector<Directory>* stack) {
@@ -151,7 +177,38 @@ std::optional<FileId> Learner::FindDirectory(const std::string& path) const {
   return at;
 }
 
-absl::Status Learner::LearnPlace(const std::string& path, bool recursive) {
+absl::Status Learner::LearnPlaces(const std::map<std::string, bool>& places) {
+  for (auto at = places.begin(); at != places.end();) {
+    auto end = at;
+    for (std::size_t ahead = 0; ahead < kMostAhead && end != places.end(); ++ahead, ++end) {
+      if (!end->first.empty()) ask_(end->first, /*children=*/false);
+    }
+    // All answers before the first is used: what lies below a place is asked for then, and answered behind them.
+    std::vector<Self> answers;
+    for (auto place = at; place != end; ++place) {
+      Self& self = answers.emplace_back();
+      if (place->first.empty()) continue;  // the root is there
+      if (absl::Status status = TakeSelf(place->first, &self); !status.ok()) return status;
+    }
+    // In the order of their paths: a directory before what is in it.
+    for (auto answer = answers.begin(); at != end; ++at, ++answer) {
+      const absl::Status status = LearnPlace(at->first, at->second, *answer);
+      if (!status.ok()) return status;
+    }
+  }
+  return Flush(1);
+}
+
+// That a place cannot be listed is kept in `self`: it matters only if it is still to be learnt when its turn comes.
+absl::Status Learner::TakeSelf(const std::string& path, Self* self) {
+  return answer_([&](const wire::Listing& listing) {
+    if (!listing.error.empty()) self->status = CannotList(path, listing);
+    if (listing.exists) self->entry = listing.self;
+    return absl::OkStatus();
+  });
+}
+
+absl::Status Learner::LearnPlace(const std::string& path, bool recursive, const Self& target) {
   if (path.empty()) {
     const auto root = view_.Node(tree_->root());
     Add(SetNode(tree_->root(), root ? root->metadata : DirectoryMetadata()));
@@ -165,12 +222,8 @@ absl::Status Learner::LearnPlace(const std::string& path, bool recursive) {
   const Name name{*parent, path.substr(slash == std::string::npos ? 0 : slash + 1)};
 
   if (!parent->is_limbo()) changes_.push_back(plan::NameChange(name));
-  std::optional<wire::ListedEntry> self;
-  const absl::Status listed = list_(path, /*children=*/false, [&](const wire::Listing& listing) {
-    if (listing.exists) self = listing.self;
-    return absl::OkStatus();
-  });
-  if (!listed.ok()) return listed;
+  if (!target.status.ok()) return target.status;
+  std::optional<wire::ListedEntry> self = target.entry;
 
   const auto child = view_.Child(name);
   const auto record = child ? view_.Node(*child) : std::nullopt;

@@ -2,12 +2,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "catalogue/catalogue.h"
 #include "catalogue/expected.h"
 #include "model/change.h"
@@ -23,18 +25,24 @@ namespace fanmirror::replicate {
 // excludes is left out, and so never touched. Used by the planning thread; blocks for the answers.
 class Learner {
  public:
-  // Asks the receiver; calls `frame` for each frame of the answer.
-  using List = std::function<absl::Status(const std::string& path, bool children,
-                                          const std::function<absl::Status(const wire::Listing&)>& frame)>;
-  Learner(const os::Tree* tree, const scan::Selection* selection, catalogue::Catalogue* catalogue, List list)
-      : tree_(tree), selection_(selection), catalogue_(catalogue), list_(std::move(list)), view_(catalogue) {}
+  // Sends the receiver a question. Many are asked ahead, so that a place does not cost a round trip; never more than
+  // kMostAhead.
+  using Ask = std::function<void(const std::string& path, bool children)>;
+  // Blocks for the answer to the oldest question that has none yet, and calls `frame` for each of its frames.
+  using Answer = std::function<absl::Status(const std::function<absl::Status(const wire::Listing&)>& frame)>;
+  static constexpr std::size_t kMostAhead = 512;
+  Learner(const os::Tree* tree, const scan::Selection* selection, catalogue::Catalogue* catalogue, Ask ask, Answer answer)
+      : tree_(tree),
+        selection_(selection),
+        catalogue_(catalogue),
+        ask_(std::move(ask)),
+        answer_(std::move(answer)),
+        view_(catalogue) {}
 
   // The catalogue forgets everything and learns the whole target.
   absl::Status LearnAll();
-  // One place, and all below it when `recursive` (or when the catalogue knows nothing there).
-  absl::Status LearnPlace(const std::string& path, bool recursive);
-  // Commits the rest of what LearnPlace corrected; nothing is sure before. (LearnAll does it itself.)
-  absl::Status Finish() { return Flush(1); }
+  // Places by their paths; true: with all below (which is learnt also where the catalogue knows nothing).
+  absl::Status LearnPlaces(const std::map<std::string, bool>& places);
   // Where the source must be looked at again, because the catalogue was corrected there.
   const std::vector<model::Change>& changes() const { return changes_; }
 
@@ -43,7 +51,15 @@ class Learner {
     model::FileId id;
     std::string path;
   };
+  // What the target has at a place, or why it cannot tell.
+  struct Self {
+    std::optional<wire::ListedEntry> entry;
+    absl::Status status;
+  };
+  absl::Status TakeSelf(const std::string& path, Self* self);
+  absl::Status LearnPlace(const std::string& path, bool recursive, const Self& target);
   absl::Status LearnDirectories(std::vector<Directory> stack);
+  absl::StatusOr<std::size_t> LearnListing(const Directory& dir, std::vector<Directory>* stack);
   absl::Status LearnEntry(const Directory& dir, const wire::ListedEntry& entry, std::vector<Directory>* stack);
   absl::StatusOr<model::FileId> Identify(const Directory& dir, const wire::ListedEntry& entry);
   std::optional<model::FileId> FindDirectory(const std::string& path) const;
@@ -54,7 +70,8 @@ class Learner {
   const os::Tree* tree_;
   const scan::Selection* selection_;
   catalogue::Catalogue* catalogue_;
-  List list_;
+  Ask ask_;
+  Answer answer_;
   catalogue::Expected view_;  // the catalogue with what is corrected and not committed yet
   std::vector<catalogue::Effect> effects_;
   std::vector<model::Change> changes_;

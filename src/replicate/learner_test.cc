@@ -5,7 +5,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <deque>
 #include <filesystem>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -70,14 +73,26 @@ class LearnerTest : public os::testing::TreeTest {
   void Remove(const std::string& path) { ASSERT_GT(std::filesystem::remove_all(At(path)), 0U) << path; }
 
   Learner MakeLearner() {
-    return Learner(tree_.get(), &selection_, catalogue_.get(),
-                   [this](const std::string& path, bool children,
-                          const std::function<absl::Status(const wire::Listing&)>& frame) {
-                     listed_.insert(path);
-                     root_->ForgetAll();
-                     return apply::ListPlace(root_.get(), {.id = 1, .path = path, .children = children},
-                                             frame);
-                   });
+    return Learner(
+        tree_.get(), &selection_, catalogue_.get(),
+        [this](const std::string& path, bool children) {
+          listed_.insert(path);
+          asked_.push_back({.id = 1, .path = path, .children = children});
+          most_ahead_ = std::max(most_ahead_, asked_.size());
+        },
+        [this](const std::function<absl::Status(const wire::Listing&)>& frame) { return Answer(frame); });
+  }
+  // The far side of a long line: all that was asked before the first answer arrives with it, in one round trip.
+  absl::Status Answer(const std::function<absl::Status(const wire::Listing&)>& frame) {
+    if (arrived_ == 0) {
+      ++round_trips_;
+      arrived_ = asked_.size();
+    }
+    const wire::List list = asked_.front();
+    asked_.pop_front();
+    --arrived_;
+    root_->ForgetAll();
+    return apply::ListPlace(root_.get(), list, frame);
   }
   std::vector<Change> LearnAll() {
     Learner learner = MakeLearner();
@@ -88,9 +103,8 @@ class LearnerTest : public os::testing::TreeTest {
   std::vector<Change> LearnPlace(const std::string& path, bool recursive) {
     listed_.clear();
     Learner learner = MakeLearner();
-    const absl::Status status = learner.LearnPlace(path, recursive);
+    const absl::Status status = learner.LearnPlaces({{path, recursive}});
     EXPECT_TRUE(status.ok()) << status;
-    EXPECT_TRUE(learner.Finish().ok());
     return learner.changes();
   }
   // What the catalogue has at a path; the empty id: nothing.
@@ -108,6 +122,10 @@ class LearnerTest : public os::testing::TreeTest {
   std::unique_ptr<catalogue::Catalogue> catalogue_;
   scan::Selection selection_;
   std::set<std::string> listed_;  // paths
+  std::deque<wire::List> asked_;  // and not answered
+  std::size_t arrived_ = 0;       // of asked_: their answers are here
+  std::size_t most_ahead_ = 0;
+  int round_trips_ = 0;
 };
 
 INSTANTIATE_TEST_SUITE_P(On, LearnerTest, ::testing::Values("tmpfs", "ext4"),
@@ -286,12 +304,78 @@ TEST_P(LearnerTest, ATargetThatCannotBeListedIsNotTakenForEmpty) {
   WriteBoth("file", "text");
   LearnAll();
   Learner learner(tree_.get(), &selection_, catalogue_.get(),
-                  [](const std::string&, bool, const std::function<absl::Status(const wire::Listing&)>&) {
+                  [](const std::string&, bool) {},
+                  [](const std::function<absl::Status(const wire::Listing&)>&) {
                     return model::Failure(model::Reaction::kReconnect, "broken");
                   });
-  EXPECT_FALSE(learner.LearnPlace("file", false).ok());
+  EXPECT_FALSE(learner.LearnPlaces({{"file", false}}).ok());
   EXPECT_EQ(Known("file"), Source("file"));
   EXPECT_FALSE(learner.LearnAll().ok());
+}
+
+TEST_P(LearnerTest, ManyPlacesCostFewRoundTrips) {
+  constexpr std::size_t kFiles = 1'500;
+  MakeBoth("dir");
+  LearnAll();
+  std::map<std::string, bool> places;
+  for (std::size_t i = 0; i < kFiles; ++i) {
+    const std::string path = "dir/" + std::to_string(i);
+    if (i % 3 != 0) WriteBoth(path, "text");
+    places[path] = false;
+  }
+  round_trips_ = 0;
+  most_ahead_ = 0;
+  Learner learner = MakeLearner();
+  const absl::Status status = learner.LearnPlaces(places);
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(round_trips_, static_cast<int>(kFiles / Learner::kMostAhead + 1));
+  EXPECT_LE(most_ahead_, Learner::kMostAhead);
+  EXPECT_EQ(learner.changes().size(), kFiles);
+  for (std::size_t i = 0; i < kFiles; ++i) {
+    const std::string path = "dir/" + std::to_string(i);
+    EXPECT_EQ(Known(path), i % 3 != 0 ? Source(path) : FileId()) << path;
+  }
+}
+
+TEST_P(LearnerTest, ManyDirectoriesCostFewRoundTrips) {
+  constexpr int kDirectories = 800;
+  for (int i = 0; i < kDirectories; ++i) {
+    const std::string dir = "dir" + std::to_string(i);
+    MakeBoth(dir);
+    WriteBoth(dir + "/file", dir);
+    if (i % 7 == 0) MakeBoth(dir + "/below");
+  }
+  LearnAll();
+  EXPECT_LE(round_trips_, 30);  // asked one by one: 916
+  EXPECT_LE(most_ahead_, Learner::kMostAhead);
+  for (int i = 0; i < kDirectories; ++i) {
+    const std::string path = "dir" + std::to_string(i) + (i % 7 == 0 ? "/below" : "/file");
+    EXPECT_EQ(Known(path), Source(path)) << path;
+  }
+}
+
+// Places below one that is listed whole in the same call: what was asked ahead is answered in its order.
+TEST_P(LearnerTest, PlacesBelowARecursiveOneKeepTheirAnswers) {
+  MakeBoth("a");
+  LearnAll();
+  std::map<std::string, bool> places{{"a", true}};
+  for (int i = 0; i < 40; ++i) {
+    const std::string path = "a/" + std::to_string(i);
+    MakeBoth(path);
+    WriteBoth(path + "/file", path);
+    places[path + "/file"] = false;
+    places["b/not there/" + std::to_string(i)] = false;
+  }
+  WriteBoth("z", "text");
+  places["z"] = false;
+  Learner learner = MakeLearner();
+  const absl::Status status = learner.LearnPlaces(places);
+  ASSERT_TRUE(status.ok()) << status;
+  for (int i = 0; i < 40; ++i) {
+    const std::string path = "a/" + std::to_string(i) + "/file";
+    EXPECT_EQ(Known(path), Source(path)) << path;
+  }
+  EXPECT_EQ(Known("z"), Source("z"));
 }
 
 }  // namespace

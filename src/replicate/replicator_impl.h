@@ -103,8 +103,7 @@ class ReplicatorImpl : public Replicator {
   absl::Status AgreeOnState(const wire::HelloReply& reply);
   absl::Status LearnUnknown(std::uint64_t first, std::uint64_t last);
   absl::Status LearnAll();
-  absl::Status ListPlace(const std::string& path, bool children,
-                         const std::function<absl::Status(const wire::Listing&)>& frame);
+  absl::Status TakeListing(const std::function<absl::Status(const wire::Listing&)>& frame);
   Learner MakeLearner();
   void NoteLearnt(const Learner& learner);
 
