@@ -289,6 +289,24 @@ TEST_F(Receiver, TheConversationIsHeldToItsOrder) {
                                 "ended"));
 }
 
+TEST_F(Receiver, ASourceThatFallsSilentIsLost) {
+  ScriptedSource source(root_);
+  wire::Hello hello = ScriptedSource::DefaultHello();
+  hello.silence = absl::Milliseconds(300);
+  ASSERT_TRUE(source.Greet(hello).has_value());
+  EXPECT_EQ(source.Wait(), 1);  // though its input is open
+  EXPECT_TRUE(absl::StrContains(source.Complaint(), "silent for 300ms"));
+}
+
+TEST_F(Receiver, ASourceThatSpeaksIsKeptAndHearsThatTheReceiverLives) {
+  ScriptedSource source(root_);
+  wire::Hello hello = ScriptedSource::DefaultHello();
+  hello.silence = absl::Seconds(20);
+  ASSERT_TRUE(source.Greet(hello).has_value());
+  EXPECT_TRUE(source.HearsPing());  // unasked
+  EXPECT_EQ(source.Close(), 0);
+}
+
 TEST_F(Receiver, PingsAreAnsweredAndEmptyBatchesAcknowledged) {
   ScriptedSource source(root_);
   ASSERT_TRUE(source.Greet().has_value());

@@ -103,6 +103,7 @@ absl::Status Session::Take(const wire::Frame& frame) {
 
 absl::Status Session::OnHello(const wire::Hello& hello) {
   if (absl::Status status = conversation_.OnHello(); !status.ok()) return status;
+  if (options_.on_hello) options_.on_hello(hello);
   wire::HelloReply reply;
   reply.protocol = wire::kProtocol;
   reply.program = FANMIRROR_VERSION;

@@ -31,6 +31,8 @@ class Session {
   struct Options {
     absl::StatusOr<std::unique_ptr<Root>> root;  // or why there is none: the source is told when it says hello
     Output* output = nullptr;                    // outlives the session
+    // Called with the source's Hello before it is looked at, which may take long. May be empty.
+    std::function<void(const wire::Hello&)> on_hello = {};
     std::function<std::unique_ptr<Syncer>(Syncer::Calls)> make_syncer;
   };
   explicit Session(Options options);

@@ -21,6 +21,7 @@ class Catalogue : public View {
     std::string instance;          // who we are to this target: a random id made with the catalogue (32 hex digits)
     model::FileId root;            // of the source when the catalogue was made; empty: new
     std::string filesystem;        // UUID (or what stands for it) of the source's filesystem
+    std::uint64_t held_of = 0;     // plan::DeleteGuard::held_of
   };
 
   // Opens or makes the catalogue in directory `dir` (made 0700 when missing). kHaltJob: damaged, or written by a newer

@@ -97,6 +97,12 @@ absl::StatusOr<std::optional<std::uint64_t>> PendingStore::FirstNumber(MDB_dbi t
   return number;
 }
 
+std::uint64_t PendingStore::Count(MDB_dbi table) const {
+  const std::lock_guard lock(mutex);
+  const auto txn = Transaction::Read(*env);
+  return txn.ok() ? txn->Count(table).value_or(0) : 0;
+}
+
 absl::StatusOr<PendingEdit> PendingEdit::Begin(PendingStore* store) {
   auto txn = Transaction::Write(*store->env);
   if (!txn.ok()) return txn.status();

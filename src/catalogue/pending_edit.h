@@ -42,6 +42,8 @@ struct PendingStore {
 
   // The number at the front of the first key of `table`; nullopt when it is empty.
   absl::StatusOr<std::optional<std::uint64_t>> FirstNumber(MDB_dbi table) const;
+  // Rows of `table`, 0 when it cannot be read. Takes the mutex.
+  std::uint64_t Count(MDB_dbi table) const;
 };
 
 // One write transaction on the pending set, in terms of entries. Keeps the rows of all tables in step with

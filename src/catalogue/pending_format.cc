@@ -48,7 +48,7 @@ std::optional<std::uint64_t> DecodeIndexNumber(std::string_view key) {
 
 std::string EncodeEntry(const StoredEntry& entry) {
   std::string out;
-  out.reserve(1 + 10 * 8 + 4 + entry.error.size());
+  out.reserve(1 + 10 * 8 + 2 * 4 + entry.path.size() + entry.error.size());
   AppendLittle(static_cast<std::uint8_t>((entry.content ? kContent : 0) | (entry.startup ? kStartup : 0) |
                                          (entry.waits ? kWaits : 0)),
                &out);
@@ -63,6 +63,8 @@ std::string EncodeEntry(const StoredEntry& entry) {
   AppendLittle(entry.since, &out);
   AppendLittle(entry.since_ns, &out);
   AppendLittle(entry.attempts, &out);
+  AppendLittle(static_cast<std::uint32_t>(entry.path.size()), &out);
+  out.append(entry.path);
   out.append(entry.error);
   return out;
 }
@@ -85,6 +87,7 @@ std::optional<StoredEntry> DecodeEntry(std::string_view bytes) {
   entry.since = in.Little<std::uint64_t>();
   entry.since_ns = in.Little<std::int64_t>();
   entry.attempts = in.Little<std::uint32_t>();
+  entry.path = std::string(in.Bytes(in.Little<std::uint32_t>()));
   entry.error = std::string(in.Rest());
   const bool sound = flags <= (kContent | kStartup | kWaits) && entry.first >= 1 &&
                      entry.first <= entry.last && entry.taken_last <= entry.last && entry.since <= entry.last;

@@ -10,7 +10,7 @@
 
 namespace fanmirror::catalogue {
 
-// The pending set as LMDB holds it (env "pending"). Version 1.
+// The pending set as LMDB holds it (env "pending"). Version 2.
 //
 //   file  boot_id                          beside the environment: the boot in which it was written
 //   table meta    "format" -> version:u32, "sequence" -> u64 (the last number given)
@@ -23,7 +23,7 @@ namespace fanmirror::catalogue {
 //
 //   place   = kind:u8 id name              id as in record_format.h; the name is the rest, empty unless kind
 //   is kName entry   = flags:u8 first:u64 last:u64 first_ns:i64 last_ns:i64 due_ns:i64 not_before_ns:i64
-//             taken_last:u64 taken_ns:i64 since:u64 since_ns:i64 attempts:u32 error
+//             taken_last:u64 taken_ns:i64 since:u64 since_ns:i64 attempts:u32 length:u32 path error
 //   flags   = 1 content | 2 startup | 4 waits (is in `due` at due_ns)
 //   touched = recursive:u8 length:u32 path
 //
@@ -43,7 +43,7 @@ namespace fanmirror::catalogue {
 // one end, and
 //   the number of rows of each is a figure that LMDB keeps.
 
-constexpr std::uint32_t kPendingFormat = 1;
+constexpr std::uint32_t kPendingFormat = 2;
 
 struct StoredEntry {
   bool content = false;
@@ -60,6 +60,7 @@ struct StoredEntry {
   std::uint64_t since = 0;  // first number noted after the taking
   std::int64_t since_ns = 0;
   std::uint32_t attempts = 0;
+  std::string path;
   std::string error;
 };
 

@@ -57,6 +57,7 @@ PendingSet::Entry ToEntry(model::Change change, const StoredEntry& stored) {
   entry.last_ns = stored.last_ns;
   entry.due_ns = stored.due_ns;
   entry.attempts = static_cast<int>(stored.attempts);
+  entry.path = stored.path;
   entry.error = stored.error;
   entry.taken_ns = stored.taken_ns;
   return entry;
@@ -238,12 +239,9 @@ std::optional<std::int64_t> PendingSet::OldestNs() const {
   return entry ? entry->first_ns : 0;
 }
 
-std::uint64_t PendingSet::Size() const {
-  const std::lock_guard lock(store_->mutex);
-  const auto txn = Transaction::Read(*store_->env);
-  if (!txn.ok()) return 0;
-  return txn->Count(store_->tables.entries).value_or(0);
-}
+std::uint64_t PendingSet::Size() const { return store_->Count(store_->tables.entries); }
+
+std::uint64_t PendingSet::FailingSize() const { return store_->Count(store_->tables.failing); }
 
 std::vector<PendingSet::Entry> PendingSet::Failing(std::size_t max) const {
   const std::lock_guard lock(store_->mutex);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -36,6 +37,7 @@ class PendingSet {
     std::int64_t last_ns = 0;
     std::int64_t due_ns = 0;  // not to be looked at before
     int attempts = 0;         // failures in a row
+    std::string path;         // of what failed last, relative to the target's root
     std::string error;        // of the last failure, one line
     std::int64_t taken_ns = 0;  // set by TakeDue: when it was taken
   };
@@ -76,6 +78,7 @@ class PendingSet {
     // Of the oldest change that is not proved with it, for the barrier. 0: taken from the proved entries of the same
     // call that are not older than first_ns, and if there is none the retry counts as a new change.
     std::uint64_t first_sequence = 0;
+    std::string path = {};  // of what failed, relative to the target's root
   };
   // In one transaction: `proved` entries are removed, unless they were noted again since they were taken (then their
   // oldest change becomes the first after the taking, first_ns = taken_ns); `retries` are added or merged, with
@@ -83,18 +86,26 @@ class PendingSet {
   // retry's first_ns is later. A retry ends the taking of its place. Success sets attempts to 0.
   absl::Status Settle(absl::Span<const Entry> proved, absl::Span<const Retry> retries);
 
+  // An entry whose retry has this due_ns is held: it is not due before ReleaseHeld, unless it is noted again.
+  static constexpr std::int64_t kHeldNs = std::numeric_limits<std::int64_t>::max();
+  // Up to `max` of the held entries, in the order of their places, from the one after `after` on (nullopt: from the first).
+  absl::StatusOr<std::vector<model::Change>> Held(const std::optional<model::Change>& after, std::size_t max) const;
+  // Makes up to `max` of them due at `now_ns`; how many that were.
+  absl::StatusOr<std::size_t> ReleaseHeld(std::int64_t now_ns, std::size_t max);
+
   // Taken entries go back, due at once (the connection was lost).
   absl::Status Release(absl::Span<const Entry> taken);
 
   // When the store cannot be read: NextDue is 0 (the next TakeDue tells the error) and the oldest number is 0 (no
   // barrier falls).
-  std::optional<std::int64_t> NextDue() const;         // of entries not taken; nullopt when there is none
+  std::optional<std::int64_t> NextDue() const;         // of entries not taken (kHeldNs: all are held); nullopt when there is none
   std::uint64_t LastSequence() const;                  // the newest number given
   std::optional<std::uint64_t> OldestSequence() const; // smallest first_sequence, taken ones included
   std::optional<std::int64_t> OldestNs() const;        // first_ns of that entry
   std::uint64_t Size() const;                          // entries, taken ones included
   // Some entries that failed at least once, most recent failure first is not promised; for `status`.
   std::vector<Entry> Failing(std::size_t max) const;
+  std::uint64_t FailingSize() const;  // entries that failed at least once
 
   // The journal of batches: what each may have touched, noted before it is sent, so that after a lost connection or a
   // crash of ours it is known which places of the target are of unknown outcome.

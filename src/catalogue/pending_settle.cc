@@ -18,6 +18,7 @@ using Retry = PendingSet::Retry;
 
 void Succeed(StoredEntry* entry) {
   entry->attempts = 0;
+  entry->path.clear();
   entry->error.clear();
 }
 
@@ -98,6 +99,7 @@ absl::Status Merge(PendingEdit* edit, const Retry& retry, std::uint64_t first) {
   entry.taken_last = entry.since = 0;
   if (retry.failed) {
     ++entry.attempts;
+    entry.path = retry.path;
     entry.error = retry.error;
   }
   return edit->Save(place, *before, entry);

@@ -148,6 +148,7 @@ std::optional<std::string> EncodeHeader(const Catalogue::Header& header) {
   AppendLittle(static_cast<std::uint8_t>(!header.root.empty()), &out);
   if (!header.root.empty()) header.root.AppendTo(&out);
   if (!AppendText(header.instance, &out) || !AppendText(header.filesystem, &out)) return std::nullopt;
+  if (header.held_of != 0) AppendLittle(header.held_of, &out);
   return out;
 }
 
@@ -158,6 +159,7 @@ std::optional<Catalogue::Header> DecodeHeader(std::string_view bytes) {
   if (in.Little<std::uint8_t>() != 0) header.root = in.Id();
   header.instance = ParseText(&in);
   header.filesystem = ParseText(&in);
+  if (in.ok() && !in.at_end()) header.held_of = in.Little<std::uint64_t>();
   if (!in.ok() || !in.at_end()) return std::nullopt;
   return header;
 }

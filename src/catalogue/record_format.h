@@ -25,7 +25,7 @@ namespace fanmirror::catalogue {
 //   device = major:u32 minor:u32
 //   hash   = low:u64 high:u64
 //   name   = id length:u8 byte*length               1..255 bytes, none of them '/' or NUL
-//   header = batch:u64 has_root:u8 [id] length:u8 instance length:u8 filesystem
+//   header = batch:u64 has_root:u8 [id] length:u8 instance length:u8 filesystem [held_of:u64 if not 0]
 //
 // Reasons:
 // - Keys of names begin with a self-delimiting id, so no directory's key is a prefix of another's: the children of a

@@ -98,7 +98,8 @@ int MirrorRun::Loop() {
 }
 
 std::optional<int> MirrorRun::Verdict(const Progress& progress) {
-  if (progress.state == replicate::State::kSyncing || progress.state == replicate::State::kLive) {
+  if (progress.state == replicate::State::kSyncing || progress.state == replicate::State::kLive ||
+      progress.state == replicate::State::kHolding) {
     if (!connected_) connected_ = absl::Now();
   }
   if (const auto why = daemon::WhyStopped(job(), target())) {
@@ -133,7 +134,8 @@ bool MirrorRun::OnlyFailuresLeft(const Progress& progress) {
                      progress.checked_files != moved_.checked_files || progress.scanned != moved_.scanned ||
                      progress.pending != moved_.pending ||
                      progress.wire_bytes_sent - moved_.wire_bytes_sent > kIdleBytes;
-  if (moved || progress.state != replicate::State::kLive || progress.last_error.empty()) {
+  const bool settled = progress.state == replicate::State::kLive || progress.state == replicate::State::kHolding;
+  if (moved || !settled || progress.last_error.empty()) {
     moved_ = progress;
     moved_at_ = now;
   }

@@ -70,6 +70,12 @@ Complaint CheckTargetByItself(const Target& target, std::string_view* key) {
     return absl::StrCat("bandwidth_limit of ", target.bandwidth_limit, " bytes a second is below ",
                         kMinBandwidth, "; raise it, or remove it for no limit");
   }
+  *key = "timeout";
+  if (target.timeout < kMinTimeout || target.timeout > kMaxTimeout) {
+    return absl::StrCat("timeout ", absl::FormatDuration(target.timeout), " is not between ",
+                        absl::FormatDuration(kMinTimeout), " and ", absl::FormatDuration(kMaxTimeout),
+                        "; choose one that is");
+  }
   *key = "receiver";
   if (target.receiver.empty()) return "receiver is empty; name the command on the far side";
   const std::pair<std::string_view, bool> only_with_host[] = {

@@ -11,6 +11,12 @@
 
 namespace fanmirror::config {
 
+// More deletes than that at once wait for a person.
+struct MaxDelete {
+  std::optional<double> fraction;      // of the entries of the tree, above 0 and below 1
+  std::optional<std::uint64_t> count;  // neither: any number
+};
+
 enum class DeletePolicy { kAlways, kNever, kStartup, kRunning };
 
 struct Target {
@@ -24,6 +30,7 @@ struct Target {
   std::string receiver = "fanmirror";
   std::uint64_t bandwidth_limit = 0;  // bytes a second, 0: none
   bool adopt = false;                 // take over a directory that already holds data
+  absl::Duration timeout = absl::Seconds(15);  // a peer that is silent for so long is lost
 };
 
 struct Job {
@@ -38,6 +45,7 @@ struct Job {
   absl::Duration settle = absl::Milliseconds(100);
   absl::Duration max_delay = absl::Seconds(1);
   DeletePolicy delete_policy = DeletePolicy::kAlways;
+  MaxDelete max_delete = {.fraction = 0.5, .count = std::nullopt};
   std::vector<Target> targets;
 };
 

@@ -18,6 +18,9 @@ inline constexpr std::size_t kMaxNameBytes = 64;
 inline constexpr std::size_t kMaxPathBytes = 4095;
 // Of settle and max_delay. A mirror that waits longer is a backup, which another tool makes better.
 inline constexpr absl::Duration kMaxDelay = absl::Hours(1);
+// Of timeout. Below, a loaded host would be taken for lost; above, nobody would be told.
+inline constexpr absl::Duration kMinTimeout = absl::Seconds(1);
+inline constexpr absl::Duration kMaxTimeout = absl::Hours(1);
 // Below this a single large file would take days, and keep-alives would fill the line. Bytes a second.
 inline constexpr std::uint64_t kMinBandwidth = 1024;
 inline constexpr int kMaxPort = 65535;

@@ -27,11 +27,12 @@ using Keys = absl::Span<const std::string_view>;
 
 constexpr std::array<std::string_view, 2> kRootKeys = {"daemon", "job"};
 constexpr std::array<std::string_view, 2> kDaemonKeys = {"state_dir", "control_socket"};
-constexpr std::array<std::string_view, 10> kJobKeys = {"name",    "source",       "include", "filter",
-                                                       "exclude", "exclude_from", "settle",  "max_delay",
-                                                       "delete",  "target"};
-constexpr std::array<std::string_view, 9> kTargetKeys = {
-    "name", "host", "port", "path", "identity_file", "known_hosts", "receiver", "bandwidth_limit", "adopt"};
+constexpr std::array<std::string_view, 11> kJobKeys = {"name",    "source",       "include",    "filter",
+                                                       "exclude", "exclude_from", "settle",     "max_delay",
+                                                       "delete",  "target",       "max_delete"};
+constexpr std::array<std::string_view, 10> kTargetKeys = {"name",          "host",        "port",     "path",
+                                                          "identity_file", "known_hosts", "receiver", "bandwidth_limit",
+                                                          "adopt",         "timeout"};
 
 std::string Message(const absl::Status& status) { return std::string(status.message()); }
 
@@ -89,6 +90,20 @@ void ReadDelete(const TableReader& reader, DeletePolicy* out) {
   }
 }
 
+void ReadMaxDelete(const TableReader& reader, MaxDelete* out) {
+  const toml::node* node = reader.Find("max_delete");
+  if (node == nullptr) return;
+  if (const auto* boolean = node->as_boolean(); boolean != nullptr && !boolean->get()) {
+    *out = {};
+  } else if (const auto* count = node->as_integer(); count != nullptr && count->get() > 0) {
+    *out = {.fraction = std::nullopt, .count = static_cast<std::uint64_t>(count->get())};
+  } else if (const auto percent = ParsePercent(node->value_or(std::string())); percent.ok()) {
+    *out = {.fraction = *percent, .count = std::nullopt};
+  } else {
+    reader.Fail("max_delete", "max_delete is none of its values; write \"1%\" to \"99%\", a number above 0, or false");
+  }
+}
+
 Target ReadTarget(const toml::table& table, ErrorSink* sink) {
   TableReader reader(table, "[[job.target]]", Keys(kTargetKeys), sink);
   Target target;
@@ -106,6 +121,7 @@ Target ReadTarget(const toml::table& table, ErrorSink* sink) {
   reader.Read("receiver", &target.receiver);
   reader.Read("bandwidth_limit", ParseLimit, &target.bandwidth_limit);
   reader.Read("adopt", &target.adopt);
+  reader.Read("timeout", ParseDuration, &target.timeout);
   return target;
 }
 
@@ -166,6 +182,7 @@ Job ReadJob(const toml::table& table, ErrorSink* sink) {
   reader.Read("settle", ParseDuration, &job.settle);
   reader.Read("max_delay", ParseDuration, &job.max_delay);
   ReadDelete(reader, &job.delete_policy);
+  ReadMaxDelete(reader, &job.max_delete);
   ReadPatterns(reader, "include", true, &job.rules);
   ReadFilter(reader, &job.rules);
   ReadPatterns(reader, "exclude", false, &job.rules);

@@ -164,12 +164,12 @@ TEST(ParseTest, NamesUnknownAndMissingKeys) {
       {WithLines("  exlude = []"), ":4:3: unknown key 'exlude' in [[job]]; did you mean 'exclude'?"},
       {WithLines("zz = 1\nexcludefrom = 1"),
        ":4:1: unknown key 'zz' in [[job]]; the keys there are name, source, "
-       "include, filter, exclude, exclude_from, settle, max_delay, delete, target"},
+       "include, filter, exclude, exclude_from, settle, max_delay, delete, target, max_delete"},
       {WithLines("", "bandwith_limit = 3"),
        ":8:1: unknown key 'bandwith_limit' in [[job.target]]; did you mean 'bandwidth_limit'?"},
       {WithLines("\"a\\nb\" = 1"),
        ":4:1: unknown key 'a\\x0ab' in [[job]]; the keys there are name, source, include, "
-       "filter, exclude, exclude_from, settle, max_delay, delete, target"},
+       "filter, exclude, exclude_from, settle, max_delay, delete, target, max_delete"},
       {"[[job]]\nsource = '~/src'\n", ":1:1: [[job]] has no name; add name = \"...\""},
       {"\n[[job]]\nname = 'a'\n", ":2:1: [[job]] has no source; add source = \"/...\""},
       {"[[job]]\nname='a'\nsource='~/src'\n",

@@ -52,6 +52,13 @@ std::size_t EditDistance(std::string_view a, std::string_view b) {
 
 }  // namespace
 
+absl::StatusOr<double> ParsePercent(std::string_view text) {
+  std::string_view unit = text;
+  const std::optional<std::uint64_t> number = TakeNumber(&unit);
+  if (number && unit == "%" && *number >= 1 && *number <= 99) return static_cast<double>(*number) / 100;
+  return Refuse(text, "is no percentage; write \"1%\" to \"99%\"");
+}
+
 absl::StatusOr<absl::Duration> ParseDuration(std::string_view text) {
   std::string_view unit = text;
   const std::optional<std::uint64_t> number = TakeNumber(&unit);

@@ -20,6 +20,9 @@ absl::StatusOr<absl::Duration> ParseDuration(std::string_view text);
 // second.
 absl::StatusOr<std::uint64_t> ParseRate(std::string_view text);
 
+// A whole number from 1 to 99 and '%': "50%" is 0.5.
+absl::StatusOr<double> ParsePercent(std::string_view text);
+
 struct Host {
   std::optional<std::string> user;
   std::string name;

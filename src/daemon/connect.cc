@@ -17,6 +17,7 @@ link::SshOptions SshOptionsOf(const config::Target& target, std::string command)
   options.port = target.port;
   if (!target.identity_file.empty()) options.identity_files.push_back(target.identity_file);
   options.known_hosts = target.known_hosts;
+  options.peer_lost_after = target.timeout;
   options.command = std::move(command);
   return options;
 }

@@ -139,10 +139,12 @@ void Daemon::OpenTarget(Job* job, Target* target) {
   options.settle = job->config.settle;
   options.max_delay = job->config.max_delay;
   options.delete_at_startup = DeletesAtStartup(job->config.delete_policy);
+  options.max_delete = {.fraction = job->config.max_delete.fraction, .count = job->config.max_delete.count};
   options.delete_while_running = DeletesWhileRunning(job->config.delete_policy);
   options.path = target->config.path;
   options.adopt = target->config.adopt;
   options.bandwidth_limit = target->config.bandwidth_limit;
+  options.timeout = target->config.timeout;
   options.connect = ConnectTo(target->config);
   options.log = [log = log_, name](Severity severity, std::string_view line) {
     log(severity, absl::StrCat(name, ": ", std::string(line)));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <fstream>
 
 #include "absl/container/flat_hash_set.h"
@@ -33,9 +34,20 @@ std::string Place(const config::Target& target) {
   return absl::StrCat(target.user ? *target.user + "@" : "", target.host, ":", target.path);
 }
 
+json FailingJson(const replicate::Progress& progress) {
+  json list = json::array();
+  for (const replicate::Failing& failing : progress.failing) {
+    list.push_back({{"path", failing.path}, {"error", failing.error}});
+  }
+  return list;
+}
+
 json TargetJson(const Job& job, const Target& target, const replicate::Progress& progress) {
   const Rates rates = target.rates();
   std::string error = progress.last_error;
+  if (progress.next_attempt_seconds > 0 && !error.empty()) {
+    absl::StrAppendFormat(&error, "; trying again in %.0f s", std::ceil(progress.next_attempt_seconds));
+  }
   if (!target.error.empty()) error = target.error;
   if (!job.error.empty()) error = job.error;
   return {{"name", target.config.name},
@@ -54,14 +66,17 @@ json TargetJson(const Job& job, const Target& target, const replicate::Progress&
           {"bytes_per_second", rates.bytes},
           {"wire_bytes_per_second", rates.wire_bytes},
           {"last_path", progress.last_path},
+          {"held_deletes", progress.held_deletes},
+          {"failing", FailingJson(progress)},
+          {"failing_count", progress.failing_count},
           {"last_error", error}};
 }
 
 }  // namespace
 
 std::string JobState(const Job& job) {
-  constexpr std::array<std::string_view, 5> kWorstFirst = {"halted", kFailed, "stopped", "connecting",
-                                                           "syncing"};
+  constexpr std::array<std::string_view, 6> kWorstFirst = {"halted",  kFailed,      "holding",
+                                                           "stopped", "connecting", "syncing"};
   for (const std::string_view state : kWorstFirst) {
     for (const auto& target : job.targets) {
       if (TargetState(job, *target, ProgressOf(*target)) == state) return std::string(state);

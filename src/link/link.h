@@ -45,6 +45,7 @@ struct SshOptions {
   std::vector<std::string> identity_files;  // else as ~/.ssh/config, the defaults, and the agent
   std::string known_hosts;                  // file; empty: as ~/.ssh/config or ~/.ssh/known_hosts
   absl::Duration connect_timeout = absl::Seconds(15);
+  absl::Duration peer_lost_after = absl::Seconds(15);  // a peer that vanishes is noticed within that time
   std::string command;              // what to run on the far side, as its shell takes it
   // Where config, known_hosts and the default keys are. Empty: ~/.ssh by the user database, as ssh(1) has it.
   std::string ssh_directory;

@@ -29,7 +29,8 @@ struct Transport {
 
 absl::StatusOr<Transport> OpenTransport(const SshOptions& options, const Destination& destination, int wakeup_fd) {
   if (destination.proxy_command.empty()) {
-    auto socket = ConnectTcp(destination.host, destination.port, options.connect_timeout, wakeup_fd);
+    auto socket = ConnectTcp(destination.host, destination.port, options.connect_timeout,
+                             options.peer_lost_after, wakeup_fd);
     if (!socket.ok()) return socket.status();
     return Transport{std::nullopt, *std::move(socket)};
   }

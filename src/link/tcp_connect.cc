@@ -8,8 +8,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdint>
 #include <memory>
 #include <utility>
 
@@ -23,10 +25,9 @@ namespace {
 using model::Failure;
 using model::Reaction;
 
-// An idle connection is probed after kKeepAliveIdle, then each kKeepAliveInterval, until kPeerLostAfter is full.
-constexpr int kKeepAliveIdleSeconds = 5;
-constexpr int kKeepAliveIntervalSeconds = 3;
-constexpr int kKeepAliveProbes = 3;
+// An idle connection is probed after a third of the time in which a lost peer is to be noticed, then as often as this
+// fits into the rest.
+constexpr int kKeepAliveProbes = 2;
 
 struct FreeAddresses {
   void operator()(addrinfo* list) const { ::freeaddrinfo(list); }
@@ -51,12 +52,13 @@ bool SetInt(int fd, int level, int option, int value) {
   return ::setsockopt(fd, level, option, &value, sizeof value) == 0;
 }
 
-bool SetOptions(int fd) {
+bool SetOptions(int fd, absl::Duration peer_lost_after) {
+  const int third = static_cast<int>(std::max<std::int64_t>(1, absl::ToInt64Seconds(peer_lost_after / 3)));
   return SetInt(fd, IPPROTO_TCP, TCP_NODELAY, 1) && SetInt(fd, SOL_SOCKET, SO_KEEPALIVE, 1) &&
-         SetInt(fd, IPPROTO_TCP, TCP_KEEPIDLE, kKeepAliveIdleSeconds) &&
-         SetInt(fd, IPPROTO_TCP, TCP_KEEPINTVL, kKeepAliveIntervalSeconds) &&
+         SetInt(fd, IPPROTO_TCP, TCP_KEEPIDLE, third) &&
+         SetInt(fd, IPPROTO_TCP, TCP_KEEPINTVL, third) &&
          SetInt(fd, IPPROTO_TCP, TCP_KEEPCNT, kKeepAliveProbes) &&
-         SetInt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(absl::ToInt64Milliseconds(kPeerLostAfter)));
+         SetInt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(absl::ToInt64Milliseconds(peer_lost_after)));
 }
 
 // 0 when connected, else the errno; ECANCELED when woken up.
@@ -76,9 +78,10 @@ int WaitForConnection(int fd, absl::Duration timeout, int wakeup_fd) {
 }
 
 // 0 and `*connected`, or an errno.
-int ConnectTo(const addrinfo& address, absl::Duration timeout, int wakeup_fd, os::UniqueFd* connected) {
+int ConnectTo(const addrinfo& address, absl::Duration timeout, absl::Duration peer_lost_after, int wakeup_fd,
+              os::UniqueFd* connected) {
   os::UniqueFd fd(::socket(address.ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd || !SetOptions(fd.get())) return errno;
+  if (!fd || !SetOptions(fd.get(), peer_lost_after)) return errno;
   if (::connect(fd.get(), address.ai_addr, address.ai_addrlen) != 0) {
     if (errno != EINPROGRESS) return errno;
     if (const int error = WaitForConnection(fd.get(), timeout, wakeup_fd)) return error;
@@ -100,7 +103,8 @@ absl::Status Aborted(const std::string& where) {
   return Failure(Reaction::kReconnect, absl::StrCat("connecting to ", where, " was given up: asked to stop"));
 }
 
-absl::StatusOr<os::UniqueFd> ConnectTcp(const std::string& host, unsigned port, absl::Duration timeout, int wakeup_fd) {
+absl::StatusOr<os::UniqueFd> ConnectTcp(const std::string& host, unsigned port, absl::Duration timeout,
+                                        absl::Duration peer_lost_after, int wakeup_fd) {
   auto addresses = Resolve(host, port);
   if (!addresses.ok()) return addresses.status();
   int count = 0;
@@ -108,7 +112,7 @@ absl::StatusOr<os::UniqueFd> ConnectTcp(const std::string& host, unsigned port, 
   std::string tried;
   for (const addrinfo* a = addresses->get(); a != nullptr; a = a->ai_next) {
     os::UniqueFd fd;
-    const int error = ConnectTo(*a, timeout / count, wakeup_fd, &fd);
+    const int error = ConnectTo(*a, timeout / count, peer_lost_after, wakeup_fd, &fd);
     if (error == 0) return fd;
     if (error == ECANCELED) return Aborted(host);
     absl::StrAppend(&tried, tried.empty() ? "" : ", ", AddressText(*a), ": ", ::strerror(error));

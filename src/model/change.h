@@ -19,7 +19,7 @@ struct Change {
   FileId id;
   std::string name;      // kName only
   bool content = false;  // kNode, kName: the content may differ even where size and times are equal
-  bool startup = false;  // kTree: the scan of a start, for delete = "startup" | "running"
+  bool startup = false;  // kTree: the scan of a start; kName: found by one; for delete = "startup" | "running"
   friend bool operator==(const Change&, const Change&) = default;
 };
 

@@ -53,10 +53,14 @@ Plan Planner::Run() {
   for (const Name& name : names) {
     if (facts_.names.at(name).node) Place(name);
   }
+  FindDoomed();
+  hold_ = policy_.deletes_allowed && DeletesTooMuch(names);
+  deleting_ = true;
   for (const Name& name : names) {
     if (!facts_.names.at(name).node) Vacate(name, facts_.names.at(name));
   }
   EmptyLimbo();
+  deleting_ = false;
   for (const Name& name : names) {
     const auto& node = facts_.names.at(name).node;
     if (node && !facts_.nodes.contains(node->id) && wanted_.at(node->id).front() == name) {
@@ -78,7 +82,8 @@ void Planner::Emit(Op op, std::vector<Effect> effects, std::uint64_t bytes) {
     directories_moved |= effect.kind == Effect::Kind::kMoveName || effect.kind == Effect::Kind::kDropName;
   }
   if (directories_moved && op.type == NodeType::kDirectory) paths_.DirectoryMoved();
-  plan_.steps.push_back({std::move(op), std::move(effects), bytes});
+  const bool deletes = deleting_ && op.kind == Op::Kind::kRemove;
+  plan_.steps.push_back({std::move(op), std::move(effects), bytes, deletes});
 }
 
 void Planner::EmitRename(const Name& from, const Name& to, const FileId& id) {

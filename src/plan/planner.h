@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,9 @@ struct Policy {
   model::FileId root;  // of the source
   bool delete_at_startup = true;
   bool delete_while_running = true;
+  // Entries that the plan may remove because the source has them no more. If it would be more, none of them goes: they are
+  // held back (Plan::held), and all else is planned. nullopt: any number.
+  std::optional<std::uint64_t> deletes_allowed = {};
 };
 
 // An op and what the catalogue will say once it is applied. Records of nodes in it are provisional (as they were looked
@@ -22,6 +26,7 @@ struct Step {
   model::Op op;
   std::vector<catalogue::Effect> effects;
   std::uint64_t bytes = 0;  // of content that this may send
+  bool deletes = false;     // removes an entry because the source has it no more (not because another takes its place)
 };
 
 struct Plan {
@@ -30,6 +35,9 @@ struct Plan {
   std::vector<catalogue::Effect> forgotten;
   // Cannot be decided yet: to be looked at again soon.
   std::vector<model::Change> postponed;
+  // What the source has no more and the target keeps, because so many deletes are not allowed: to be looked at again once
+  // they are. What had to make place for another node is kept in limbo.
+  std::vector<model::Change> held;
   // Cannot be done under the policy; the message is for people.
   struct Refusal {
     model::Change change;

@@ -37,7 +37,11 @@ class Planner {
   std::optional<model::Name> UnplacedWish(const model::FileId& id) const;
 
   // removal.cc: names that mean nothing any more
+  enum class Loss { kNothing, kForget, kPostpone, kSetAside, kRemoveName, kRemoveTree };
+  Loss JudgeLoss(const model::Name& name, const Observation& observation);
   void Vacate(const model::Name& name, const Observation& observation);
+  void FindDoomed();
+  bool DeletesTooMuch(const std::vector<model::Name>& names);
   void RemoveTree(const model::Name& name);
   bool RemoveLeafOrKeep(const model::Name& name, const model::FileId& id);
   void ForgetTree(const model::Name& name);
@@ -69,12 +73,10 @@ class Planner {
   absl::flat_hash_set<model::FileId> fresh_;     // made by this plan
   absl::flat_hash_set<model::FileId> touched_;   // directories whose entries this plan changes
   std::vector<model::Name> doomed_;              // in limbo, to be removed at the end
+  bool hold_ = false;                            // deletes are held back
+  bool deleting_ = false;                        // what is removed now is gone from the source
 };
 
 catalogue::Effect SetNodeEffect(const model::FileId& id, const model::Metadata& metadata);
-
-
-
-
 
 }  // namespace fanmirror::plan

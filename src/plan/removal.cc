@@ -1,3 +1,4 @@
+#include "plan/entry_counter.h"
 #include "plan/planner_state.h"
 
 namespace fanmirror::plan {
@@ -16,32 +17,56 @@ bool Planner::MayDelete(const Observation& observation) const {
   return observation.startup ? policy_.delete_at_startup : policy_.delete_while_running;
 }
 
-void Planner::Vacate(const Name& name, const Observation& observation) {
+Planner::Loss Planner::JudgeLoss(const Name& name, const Observation& observation) {
   const auto id = now_.Child(name);
-  if (!id) return;
-  if (observation.excluded || !MayDelete(observation)) {
-    ForgetTree(name);
+  if (!id) return Loss::kNothing;
+  if (observation.excluded || !MayDelete(observation)) return Loss::kForget;
+  if (!paths_.OfDirectory(name.dir)) return Loss::kForget;  // the target has no such place
+  if (UnplacedWish(*id)) return Loss::kPostpone;
+  if (!IsDirectory(*id) && now_.NamesOf(*id).size() > 1) return Loss::kRemoveName;
+  if (wanted_.contains(*id)) return Loss::kPostpone;  // its new place was postponed
+  return FateOf(*id) == Fate::kUnknown ? Loss::kSetAside : Loss::kRemoveTree;
+}
+
+void Planner::Vacate(const Name& name, const Observation& observation) {
+  const Loss loss = JudgeLoss(name, observation);
+  if (hold_ && (loss == Loss::kRemoveName || loss == Loss::kRemoveTree)) {
+    model::Change held = NameChange(name);
+    held.startup = observation.startup;
+    plan_.held.push_back(std::move(held));
     return;
   }
-  if (!paths_.OfDirectory(name.dir)) {  // the target has no such place
-    ForgetTree(name);
-    return;
+  switch (loss) {
+    case Loss::kNothing:
+      break;
+    case Loss::kForget:
+      ForgetTree(name);
+      break;
+    case Loss::kPostpone:
+      Postpone(name);
+      break;
+    case Loss::kSetAside:
+      SetAside(name, *now_.Child(name), /*follow=*/true);
+      break;
+    case Loss::kRemoveName:
+      EmitRemove(name, *now_.Child(name));
+      break;
+    case Loss::kRemoveTree:
+      RemoveTree(name);
+      break;
   }
-  if (UnplacedWish(*id)) {
-    Postpone(name);
-    return;
+}
+
+bool Planner::DeletesTooMuch(const std::vector<Name>& names) {
+  EntryCounter counter(&now_);
+  for (const Name& name : names) {
+    const Observation& observation = facts_.names.at(name);
+    if (observation.node) continue;
+    const Loss loss = JudgeLoss(name, observation);
+    if (loss == Loss::kRemoveName || loss == Loss::kRemoveTree) counter.AddTree(name);
   }
-  if (!IsDirectory(*id) && now_.NamesOf(*id).size() > 1) {
-    EmitRemove(name, *id);
-    return;
-  }
-  if (wanted_.contains(*id)) {  // its new place was postponed
-    Postpone(name);
-  } else if (FateOf(*id) == Fate::kUnknown) {
-    SetAside(name, *id, /*follow=*/true);
-  } else {
-    RemoveTree(name);
-  }
+  for (const Name& limbo : doomed_) counter.AddTree(limbo);
+  return counter.count() > *policy_.deletes_allowed;
 }
 
 // True when the entry needs nothing more: it was removed or set aside. False: a directory whose entries come first.
@@ -117,7 +142,7 @@ void Planner::SetAside(const Name& name, const FileId& id, bool follow) {
   if (follow) plan_.postponed.push_back(LimboChange(id));
 }
 
-void Planner::EmptyLimbo() {
+void Planner::FindDoomed() {
   for (const FileId& id : facts_.limbo) {
     const Name limbo = LimboName(id);
     if (now_.Child(limbo) != id) continue;
@@ -127,8 +152,17 @@ void Planner::EmptyLimbo() {
       doomed_.push_back(limbo);
     }
   }
+}
+
+void Planner::EmptyLimbo() {
   for (const Name& limbo : doomed_) {
-    if (now_.Child(limbo)) RemoveTree(limbo);
+    const auto id = now_.Child(limbo);
+    if (!id) continue;
+    if (hold_) {
+      plan_.held.push_back(LimboChange(*id));
+    } else {
+      RemoveTree(limbo);
+    }
   }
 }
 

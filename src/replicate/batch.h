@@ -34,6 +34,7 @@ struct Batch {
   std::uint64_t settled = 0;   // failures up to this batch were taken into account in planning it
   std::uint64_t round = 0;     // the round that planned it; `last_of_round`: its effects may be retired
   bool last_of_round = true;
+  std::uint64_t guarded = 0;   // steps that the guard counts as deletes; 0 when they are approved
   std::vector<plan::Step> steps;
   std::vector<OpResult> results;  // one for each step
   std::vector<catalogue::Effect> forgotten;  // effects that need no op, before those of the steps

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "os/clock.h"
 #include "replicate/replicator_impl.h"
 #include "wire/frame.h"
@@ -17,9 +17,6 @@ using model::Failure;
 using model::Reaction;
 
 namespace {
-
-constexpr std::int64_t kFirstReconnectNs = 250'000'000;
-constexpr std::int64_t kLastReconnectNs = 30'000'000'000;  // the receiver is back for half a minute at most unnoticed
 
 std::string HostName() {
   std::array<char, 256> name{};
@@ -41,7 +38,8 @@ void ReplicatorImpl::Connect() {
                    .source = HostName() + ":" + options_.source,
                    .path = options_.path,
                    .adopt = options_.adopt,
-                   .established = catalogue_->header().batch > 0};
+                   .established = catalogue_->header().batch > 0,
+                   .silence = options_.timeout};
   session.bandwidth_limit = options_.bandwidth_limit;
   session.on_event = [this](SessionEvent event) {
     {
@@ -61,13 +59,12 @@ void ReplicatorImpl::OnLost(const absl::Status& status) {
     events_.clear();  // of that session
   }
   // What was acknowledged is durable on the target, connection or not.
-  if (const absl::Status committed = Commit(); !committed.ok()) {
-    HaltBy(committed);
-    return;
-  }
-  std::vector<PendingSet::Entry> entries(taken_.begin(), taken_.end());
-  for (const ProofHandle& proof : proofs_) entries.insert(entries.end(), proof->entries.begin(), proof->entries.end());
+  const absl::Status committed = Commit();
+  given_back_.insert(given_back_.end(), taken_.begin(), taken_.end());
+  for (const ProofHandle& proof : proofs_) given_back_.insert(given_back_.end(), proof->entries.begin(), proof->entries.end());
   taken_.clear();
+  outbox_.clear();
+  guard_.Lost();
   proofs_.clear();
   deferred_.clear();
   scanner_.Clear();
@@ -75,22 +72,19 @@ void ReplicatorImpl::OnLost(const absl::Status& status) {
   relearn_.clear();
   under_way_ = 0;
   ready_ = drain_ = false;
-  if (const absl::Status released = pending_->Release(entries); !released.ok()) {
-    HaltBy(released);
-    return;
-  }
-  if (status.ok()) return;  // we ended it
+  if (const absl::Status kept = committed.ok() ? ReleaseGivenBack() : committed; !kept.ok()) OnStoreFailure(kept);
+  if (state_ == State::kHalted || status.ok()) return;  // or we ended it
   if (model::ReactionOf(status) == Reaction::kHaltJob) {
-    HaltBy(status);
+    HaltBy(HaltCause::kRefused, status);
     return;
   }
   state_ = State::kConnecting;
   const std::string error(status.message());
   if (error != connection_error_) Log(Severity::kWarning, error);
   connection_error_ = error;
-  const std::int64_t pause = std::min(kLastReconnectNs, kFirstReconnectNs << std::min(connect_attempts_, 10));
-  ++connect_attempts_;
-  connect_at_ns_ = os::BoottimeNs() + pause;
+  const std::int64_t now = os::BoottimeNs();
+  reconnect_.Lost(now, connected_ns_ == 0 ? 0 : now - connected_ns_);
+  connected_ns_ = 0;
 }
 
 void ReplicatorImpl::OnConnected(const wire::HelloReply& reply) {
@@ -103,7 +97,7 @@ void ReplicatorImpl::OnConnected(const wire::HelloReply& reply) {
   settled_batch_ = acked_batch_ = next_batch_ - 1;
   ready_ = true;
   state_ = State::kSyncing;
-  connect_attempts_ = 0;
+  connected_ns_ = os::BoottimeNs();
   connection_error_.clear();
   Log(Severity::kInfo, "connected: receiver fanmirror " + reply.program + ", " + model::QuotePath(reply.root) + " on " +
                            reply.filesystem);
@@ -118,6 +112,7 @@ void ReplicatorImpl::OnConnected(const wire::HelloReply& reply) {
 
 // Compares what both sides hold durable, and has the target tell where they may differ.
 absl::Status ReplicatorImpl::AgreeOnState(const wire::HelloReply& reply) {
+  if (absl::Status status = Commit(); !status.ok()) return status;  // what was kept when there was no room
   const Catalogue::Header header = catalogue_->header();
   const bool blank = !catalogue_->Node(header.root).has_value();
   absl::Status status;
@@ -178,18 +173,26 @@ Learner ReplicatorImpl::MakeLearner() {
 
 // The receiver answers in the order of the questions.
 absl::Status ReplicatorImpl::TakeListing(const std::function<absl::Status(const wire::Listing&)>& frame) {
+  moved_ns_ = os::BoottimeNs();
+  listing_ = true;
+  const auto listed = absl::MakeCleanup([this] { listing_ = false; });
   for (;;) {
-    WaitUntil(std::numeric_limits<std::int64_t>::max(), [this] { return stopping_ || !events_.empty(); });
+    WaitUntil(os::BoottimeNs() + kFreshNs, [this] { return stopping_ || !halt_request_.empty() || !events_.empty(); });
     {
       std::lock_guard lock(mutex_);
-      if (stopping_) return Failure(Reaction::kReconnect, "stopped");
+      if (stopping_ || !halt_request_.empty()) return Failure(Reaction::kReconnect, "stopped");
     }
     auto event = TakeEvent();
+    if (!event) {
+      PublishProgress();
+      continue;
+    }
     if (auto* lost = std::get_if<Lost>(&*event)) return lost->status;
-    auto* listed = std::get_if<Listed>(&*event);
-    if (listed == nullptr) continue;
-    if (absl::Status status = frame(listed->listing); !status.ok()) return status;
-    if (listed->listing.last) return absl::OkStatus();
+    auto* answer = std::get_if<Listed>(&*event);
+    if (answer == nullptr) continue;
+    moved_ns_ = os::BoottimeNs();
+    if (absl::Status status = frame(answer->listing); !status.ok()) return status;
+    if (answer->listing.last) return absl::OkStatus();
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include "absl/time/clock.h"
 #include "model/failure.h"
+#include "os/clock.h"
 #include "replicate/sender.h"
 
 namespace fanmirror::replicate {
@@ -25,7 +26,8 @@ constexpr double kBurstSeconds = 0.1;
 
 Dialogue::Dialogue(const SessionOptions& options, std::unique_ptr<Sender> sender)
     : options_(options), sender_(std::move(sender)) {
-  heard_ = pinged_ = tokens_at_ = absl::Now();
+  heard_ns_ = spoken_ns_ = os::BoottimeNs();
+  tokens_at_ = absl::Now();
   wire::AppendHello(options_.hello, &out_);
 }
 
@@ -53,7 +55,9 @@ void Dialogue::Produce() {
   if (out_.size() - written_ >= kWriteBytes || !sender_->HasWork()) return;
   out_.erase(0, written_);
   written_ = 0;
+  const std::size_t before = out_.size();
   sender_->Produce(kProduceBytes, &out_);
+  options_.traffic->produced += out_.size() - before;
   if (sender_->last_path().empty()) return;
   std::lock_guard lock(options_.traffic->mutex);
   options_.traffic->last_path = sender_->last_path();
@@ -75,7 +79,7 @@ Dialogue::Rest Dialogue::NextRest(const link::Link& link) {
   const bool want_write = allowed > 0 || link.WritePending();
   const absl::Duration pause = Allowance(&allowed);
   const bool throttled = want_write && allowed == 0 && !link.WritePending();
-  return {.want_write = want_write && !throttled, .timeout = throttled ? pause : absl::Seconds(1)};
+  return {.want_write = want_write && !throttled, .timeout = throttled ? pause : IdlePause()};
 }
 
 // How long to wait before more may be sent; `bytes` is cut to what may be sent now.
@@ -99,7 +103,7 @@ absl::StatusOr<bool> Dialogue::WriteSome(link::Link* link) {
   written_ += *taken;
   tokens_ -= static_cast<double>(*taken);
   options_.traffic->bytes_sent += *taken;
-  if (*taken > 0) heard_ = absl::Now();  // it takes what we send: it lives
+  if (*taken > 0) spoken_ns_ = os::BoottimeNs();
   if (written_ == out_.size()) {
     out_.clear();
     written_ = 0;
@@ -114,7 +118,7 @@ absl::StatusOr<bool> Dialogue::ReadSome(link::Link* link) {
     return Failure(Reaction::kReconnect, std::string(count.status().message()) + "; the far side said " + decoder_.Noise());
   }
   if (*count == 0) return false;
-  heard_ = absl::Now();
+  heard_ns_ = os::BoottimeNs();
   options_.traffic->bytes_received += *count;
   decoder_.Fed(*count);
   for (;;) {
@@ -146,7 +150,7 @@ absl::Status Dialogue::OnFrame(const wire::Frame& frame) {
       return absl::OkStatus();
     }
     case wire::FrameType::kPing:
-      return conversation_.OnPing();
+      return absl::OkStatus();
     default:
       return Failure(Reaction::kReconnect, "the receiver sent a frame of type " +
                                                std::string(wire::FrameTypeName(frame.type)) +
@@ -170,25 +174,33 @@ absl::Status Dialogue::OnHelloReply(const wire::Frame& frame) {
   return absl::OkStatus();
 }
 
+// Called after what has arrived was read: a silence is one of the peer, not of ours.
 absl::Status Dialogue::KeepAlive() {
-  const absl::Time now = absl::Now();
-  if (!greeted_) {
-    if (now - heard_ < kHelloTimeout) return absl::OkStatus();
-    return Failure(Reaction::kReconnect, "the receiver did not answer within " + absl::FormatDuration(kHelloTimeout) +
+  const absl::Duration silence = options_.hello.silence;
+  const std::int64_t now = os::BoottimeNs();
+  const absl::Duration heard = absl::Nanoseconds(now - heard_ns_);
+  if (!decoder_.banner_seen()) {
+    if (heard < kBannerTimeout) return absl::OkStatus();
+    return Failure(Reaction::kReconnect, "the receiver did not answer within " + absl::FormatDuration(kBannerTimeout) +
                                              (decoder_.Noise().empty() ? "" : "; the far side said " + decoder_.Noise()) +
                                              "; see that `fanmirror receive` starts there");
   }
-  if (now - heard_ > kSilence) {
-    return Failure(Reaction::kReconnect, "the receiver was silent for " + absl::FormatDuration(kSilence) +
-                                             "; connecting again");
+  if (silence == absl::ZeroDuration()) return absl::OkStatus();
+  if (heard > silence) {
+    return Failure(Reaction::kReconnect, "the receiver was silent for " + absl::FormatDuration(silence) +
+                                             ": its host is down, or nothing gets through to it");
   }
-  if (now - heard_ > kPingInterval && now - pinged_ > kPingInterval) {
-    // Within a put only its data may come: a busy link needs no ping.
-    if (sender_->HasWork() || !out_.empty()) return absl::OkStatus();
-    pinged_ = now;
+  // Whatever else is sent says the same.
+  const bool idle = !sender_->HasWork() && out_.empty();
+  if (idle && absl::Nanoseconds(now - spoken_ns_) >= silence / wire::kHeartbeats) {
     wire::AppendPing({.id = ++pings_}, &out_);
   }
   return absl::OkStatus();
+}
+
+absl::Duration Dialogue::IdlePause() const {
+  const absl::Duration silence = options_.hello.silence;
+  return silence == absl::ZeroDuration() ? absl::Seconds(1) : std::min(absl::Seconds(1), silence / wire::kHeartbeats);
 }
 
 }  // namespace fanmirror::replicate

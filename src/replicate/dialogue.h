@@ -23,11 +23,8 @@ class Sender;
 // but for Lost: the end is its driver's to tell. One thread.
 class Dialogue {
  public:
-  // A peer that is silent for so long, though it was pinged, is lost. Long, because a target disk may stall on a sync.
-  static constexpr absl::Duration kSilence = absl::Seconds(60);
-  static constexpr absl::Duration kPingInterval = absl::Seconds(10);
-  // So long may the answer to the hello take.
-  static constexpr absl::Duration kHelloTimeout = absl::Seconds(60);
+  // So long may the start of the receiver take, until it says that it is one: a shell's start files, a loaded host.
+  static constexpr absl::Duration kBannerTimeout = absl::Seconds(60);
 
   // The Hello is ready to go. `options` outlives the dialogue.
   static absl::StatusOr<std::unique_ptr<Dialogue>> Begin(const SessionOptions& options);
@@ -55,6 +52,7 @@ class Dialogue {
   absl::Status OnFrame(const wire::Frame& frame);
   absl::Status OnHelloReply(const wire::Frame& frame);
   absl::Status KeepAlive();
+  absl::Duration IdlePause() const;
   absl::Duration Allowance(std::size_t* bytes);
 
   const SessionOptions& options_;
@@ -66,8 +64,8 @@ class Dialogue {
   std::string out_;
   std::size_t written_ = 0;  // of out_
   bool greeted_ = false;
-  absl::Time heard_;
-  absl::Time pinged_;
+  std::int64_t heard_ns_ = 0;   // when anything arrived
+  std::int64_t spoken_ns_ = 0;  // when the link took anything
   std::uint64_t pings_ = 0;
   double tokens_ = 0;  // bytes that may be sent now, under a bandwidth limit
   absl::Time tokens_at_;

@@ -32,7 +32,7 @@ void Looker::Add(const Change& change, bool limbo_is_over) {
   switch (change.kind) {
     case Change::Kind::kName: {
       const Name name{change.id, change.name};
-      LookAtName(name, /*startup=*/false);
+      LookAtName(name, change.startup);
       LookAtDirectoryOf(name);
       if (!change.content) break;
       const auto it = facts_.names.find(name);

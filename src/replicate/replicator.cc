@@ -2,10 +2,12 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <limits>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "model/failure.h"
 #include "os/clock.h"
 #include "replicate/replicator_impl.h"
@@ -19,6 +21,10 @@ using model::Failure;
 using model::Reaction;
 
 namespace {
+
+constexpr std::int64_t kNsOfSecond = 1'000'000'000;
+// A target that takes nothing and acknowledges nothing for so long is told of: longer than a sync of a busy disk takes.
+constexpr std::int64_t kStallNs = 30 * kNsOfSecond;
 
 std::string BootId() {
   std::ifstream in("/proc/sys/kernel/random/boot_id");
@@ -57,6 +63,8 @@ std::string_view StateName(State state) {
       return "syncing";
     case State::kLive:
       return "live";
+    case State::kHolding:
+      return "holding";
     case State::kHalted:
       return "halted";
     case State::kStopped:
@@ -88,7 +96,8 @@ ReplicatorImpl::ReplicatorImpl(Options options, Stores stores)
       pending_(std::move(stores.pending)),
       catalogue_(std::move(stores.catalogue)),
       expected_(catalogue_.get()),
-      scanner_(options_.tree, &selection_) {}
+      scanner_(options_.tree, &selection_),
+      guard_(options_.max_delete, catalogue_->header().held_of) {}
 
 ReplicatorImpl::~ReplicatorImpl() { Stop(); }
 
@@ -107,10 +116,21 @@ void ReplicatorImpl::Stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-void ReplicatorImpl::Halt(std::string_view why) {
+void ReplicatorImpl::Halt(std::string_view why) { RequestHalt(HaltCause::kAsked, why); }
+
+void ReplicatorImpl::RequestHalt(HaltCause cause, std::string_view why) {
   {
     std::lock_guard lock(mutex_);
     halt_request_ = why;
+    halt_request_cause_ = cause;
+  }
+  Wake();
+}
+
+void ReplicatorImpl::Approve() {
+  {
+    std::lock_guard lock(mutex_);
+    approve_request_ = true;
   }
   Wake();
 }
@@ -133,12 +153,12 @@ void ReplicatorImpl::Wake() {
 
 void ReplicatorImpl::Changed(absl::Span<const Change> changes) {
   const absl::Status status = pending_->Note(changes, os::BoottimeNs());
-  if (!status.ok()) {
-    Log(Severity::kError, "cannot note changes: " + std::string(status.message()) + "; the job stops, restart it to scan anew");
-    Halt(status.message().empty() ? "the pending set failed" : std::string_view(status.message().data(), status.message().size()));
+  if (status.ok()) {
+    Wake();
     return;
   }
-  Wake();
+  OnChangesLost(status);
+  if (model::ReactionOf(status) != Reaction::kRetry) RequestHalt(HaltCause::kStore, std::string(status.message()));
 }
 
 void ReplicatorImpl::Rescan() { Changed({TreeChange(options_.tree->root(), /*startup=*/false)}); }
@@ -146,6 +166,10 @@ void ReplicatorImpl::Rescan() { Changed({TreeChange(options_.tree->root(), /*sta
 std::uint64_t ReplicatorImpl::Mark() const { return pending_->LastSequence(); }
 
 bool ReplicatorImpl::Reached(std::uint64_t mark) const {
+  {
+    std::lock_guard lock(mutex_);
+    if (lost_since_) return false;
+  }
   const auto oldest = pending_->OldestSequence();
   return !oldest || *oldest > mark;
 }
@@ -160,22 +184,30 @@ Progress ReplicatorImpl::progress() const {
   if (const auto oldest = pending_->OldestNs()) {
     progress.lag_seconds = static_cast<double>(os::BoottimeNs() - *oldest) / 1e9;
   }
-  if (progress.last_error.empty()) {
-    const auto failing = pending_->Failing(1);
-    if (!failing.empty()) progress.last_error = failing.front().error;
+  progress.failing_count = pending_->FailingSize();
+  for (PendingSet::Entry& entry : pending_->Failing(Progress::kMaxFailing)) {
+    progress.failing.push_back({std::move(entry.path), std::move(entry.error)});
   }
+  if (progress.last_error.empty() && !progress.failing.empty()) progress.last_error = progress.failing.front().error;
   return progress;
 }
 
 void ReplicatorImpl::PublishProgress() {
   Progress progress = counters_;
-  progress.state = state_;
+  progress.state = guard_.holding() && ready_ ? State::kHolding : state_;
+  progress.held_deletes = guard_.holding() ? held_ : 0;
   progress.wire_bytes_sent = traffic_.bytes_sent;
   progress.wire_bytes_received = traffic_.bytes_received;
   progress.scans = scanner_.started();
   progress.scanned = scanner_.scanned();
   progress.checked_files = scanner_.unchanged();
-  progress.last_error = connection_error_;
+  progress.halt_cause = halt_cause_;
+  const std::int64_t now = os::BoottimeNs();
+  progress.last_error = !connection_error_.empty() ? connection_error_ : !shortage_.empty() ? shortage_ : Stall(now);
+  if (progress.last_error.empty() && guard_.holding()) progress.last_error = HoldingText();
+  if (state_ == State::kConnecting && !session_) {
+    progress.next_attempt_seconds = static_cast<double>(std::max<std::int64_t>(0, reconnect_.at_ns() - now)) / 1e9;
+  }
   {
     std::lock_guard lock(traffic_.mutex);
     progress.last_path = traffic_.last_path;
@@ -184,8 +216,21 @@ void ReplicatorImpl::PublishProgress() {
   progress_ = std::move(progress);
 }
 
-void ReplicatorImpl::HaltBy(const absl::Status& status) {
+// A target whose disk hangs keeps its connection: it is told, and nothing else is done about it.
+std::string ReplicatorImpl::Stall(std::int64_t now_ns) {
+  if (const std::uint64_t produced = traffic_.produced; produced != moved_bytes_) {
+    moved_bytes_ = produced;
+    moved_ns_ = now_ns;
+  }
+  if ((under_way_ == 0 && !listing_) || now_ns - moved_ns_ < kStallNs) return "";
+  return absl::StrCat("the target has not acknowledged anything for ", (now_ns - moved_ns_) / kNsOfSecond,
+                      " s, though its receiver lives; its disk may hang: see the kernel log there");
+}
+
+void ReplicatorImpl::HaltBy(HaltCause cause, const absl::Status& status) {
   session_.reset();
+  outbox_.clear();
+  halt_cause_ = cause;
   state_ = State::kHalted;
   ready_ = false;
   connection_error_ = std::string(status.message());
@@ -220,22 +265,24 @@ void ReplicatorImpl::Turn() {
 
 void ReplicatorImpl::Work() {
   std::string halt;
+  HaltCause cause = HaltCause::kAsked;
   {
     std::lock_guard lock(mutex_);
     woken_ = false;
     halt = std::exchange(halt_request_, "");
-    if (std::exchange(retry_now_, false)) connect_at_ns_ = 0;
+    cause = halt_request_cause_;
+    if (std::exchange(retry_now_, false)) reconnect_.AtOnce();
   }
-  if (!halt.empty() && state_ != State::kHalted) HaltBy(Failure(Reaction::kHaltJob, halt));
+  if (!halt.empty() && state_ != State::kHalted) HaltBy(cause, Failure(Reaction::kHaltJob, halt));
   HandleEvents();
-  if (state_ == State::kHalted) return;
-  if (!session_ && os::BoottimeNs() >= connect_at_ns_) Connect();
+  TakeApproval();
+  if (state_ == State::kHalted || !KeepState()) return;
+  GuardDeletes();
+  if (!session_ && os::BoottimeNs() >= reconnect_.at_ns()) Connect();
   if (ready_ && drain_ && under_way_ == 0) {
     if (const absl::Status status = LearnUnknown(0, 0); !status.ok()) OnLost(status);
   }
-  if (ready_ && !drain_ && PlanRound()) Wake();
-  if (!CommitDue()) return;
-  if (const absl::Status status = Commit(); !status.ok()) HaltBy(status);
+  if (ready_ && !drain_ && shortage_.empty() && PlanRound()) Wake();
 }
 
 void ReplicatorImpl::HandleEvents() {
@@ -260,11 +307,16 @@ std::optional<SessionEvent> ReplicatorImpl::TakeEvent() {
 
 std::int64_t ReplicatorImpl::NextDeadlineNs() {
   const std::int64_t now = os::BoottimeNs();
-  std::int64_t deadline = now + 1'000'000'000;  // figures stay fresh
+  std::int64_t deadline = now + kFreshNs;
   if (state_ == State::kHalted) return deadline;
-  if (!session_) deadline = std::min(deadline, connect_at_ns_);
+  if (!shortage_.empty()) return std::max(std::min(deadline, keep_at_ns_), now);
+  if (!session_) deadline = std::min(deadline, reconnect_.at_ns());
   if (ready_ && !drain_ && under_way_ < kMaxBatchesUnderWay) {
     if (const auto due = pending_->NextDue()) deadline = std::min(deadline, *due);
+  }
+  if (guard_.undecided()) {
+    const std::int64_t decision = guard_.undecided_since_ns() + absl::ToInt64Nanoseconds(options_.max_delay);
+    if (decision > now) deadline = std::min(deadline, decision);
   }
   if (AnythingToCommit()) deadline = std::min(deadline, acked_since_ns_ + kCommitDelayNs);
   return std::max(deadline, now);

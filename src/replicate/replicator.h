@@ -13,6 +13,7 @@
 #include "link/link.h"
 #include "model/change.h"
 #include "os/tree.h"
+#include "plan/delete_guard.h"
 #include "select/filter.h"
 
 namespace fanmirror::replicate {
@@ -32,22 +33,43 @@ struct Options {
   absl::Duration max_delay;
   bool delete_at_startup = true;
   bool delete_while_running = true;
+  plan::DeleteGuard::Limit max_delete = {.fraction = 0.5, .count = std::nullopt};
   std::string path;  // the root on the target that the receiver shall have
   bool adopt = false;
   std::uint64_t bandwidth_limit = 0;  // bytes a second, 0: none
+  // A peer that is silent for so long is lost; both sides go by it. 0: never.
+  absl::Duration timeout = absl::Seconds(15);
   // Makes a new connection to a receiver; blocks; called on a thread of the replicator. `wakeup_fd` readable: give up.
   std::function<absl::StatusOr<std::unique_ptr<link::Link>>(link::StderrSink, int wakeup_fd)> connect;
   std::function<void(Severity, std::string_view line)> log;  // any thread
+  // Told changes could not be noted for want of room: a scan finds them, and will be noted as soon as there is room. Until
+  // then the pending set is not complete. Called on the thread that called Changed; may be empty.
+  std::function<void()> changes_lost;
 };
 
 enum class State {
   kConnecting,  // no receiver yet, or not any more; retries with back-off
   kSyncing,     // connected; a scan is under way
   kLive,        // connected; the scan is through
-  kHalted,      // waits for a person: last_error says why
+  kHolding,     // connected; very many deletes wait for Approve, all else flows
+  kHalted,      // waits for a person: last_error says why, halt_cause whether it can be cured by opening it anew
   kStopped
 };
 std::string_view StateName(State state);
+
+// Why a replicator is halted.
+enum class HaltCause {
+  kNone,     // it is not
+  kAsked,    // Halt was called
+  kStore,    // our own state cannot be read or written: what is on the disk is to be opened anew
+  kRefused   // the far side, or what it says, forbids to go on
+};
+
+// A file that failed and is tried again by itself.
+struct Failing {
+  std::string path;   // relative to the target's root
+  std::string error;  // one line
+};
 
 // All counters since Start.
 struct Progress {
@@ -66,6 +88,12 @@ struct Progress {
   std::uint64_t checked_files = 0; // files compared by scans that needed nothing sent (progress of a restart)
   std::string last_path;           // of the last op sent
   std::string last_error;          // one line; empty when the last attempt at everything went well
+  double next_attempt_seconds = 0; // kConnecting: until the next connection is tried; 0 when it is being tried
+  HaltCause halt_cause = HaltCause::kNone;
+  std::vector<Failing> failing;    // some of the files that failed, kMaxFailing at most
+  std::uint64_t failing_count = 0; // all of them
+  std::uint64_t held_deletes = 0;  // kHolding: entries that the target would lose
+  static constexpr std::size_t kMaxFailing = 20;
 };
 
 // Keeps one target equal to one source: takes what is pending, looks at the source, plans, sends, and settles what the
@@ -88,7 +116,8 @@ class Replicator {
   virtual void Rescan() = 0;
   // Wakes up a replicator that waits to connect again.
   virtual void RetryNow() = 0;
-  // A person wants the deletes that are held back as too many to be made. Does nothing when none are.
+  // Lets the deletes go through that are held back because they are very many, and those that are pending besides; not
+  // what comes later. Without effect when none are held.
   virtual void Approve() = 0;
 
   virtual Progress progress() const = 0;

@@ -20,6 +20,7 @@
 #include "catalogue/pending_set.h"
 #include "replicate/batch.h"
 #include "replicate/learner.h"
+#include "replicate/reconnect.h"
 #include "replicate/replicator.h"
 #include "replicate/scanner.h"
 #include "model/failure.h"
@@ -32,6 +33,8 @@ namespace fanmirror::replicate {
 inline constexpr std::size_t kMaxBatchesUnderWay = 8;
 // Acknowledged batches wait so long for others to be committed with them, while more are under way.
 inline constexpr std::int64_t kCommitDelayNs = 250'000'000;
+// Figures are never older.
+inline constexpr std::int64_t kFreshNs = 1'000'000'000;
 
 struct Stores {
   std::unique_ptr<catalogue::PendingSet> pending;
@@ -54,7 +57,7 @@ class ReplicatorImpl : public Replicator {
   void Changed(absl::Span<const model::Change> changes) override;
   void Rescan() override;
   void RetryNow() override;
-  void Approve() override {}
+  void Approve() override;
   Progress progress() const override;
   std::uint64_t Mark() const override;
   bool Reached(std::uint64_t mark) const override;
@@ -92,9 +95,34 @@ class ReplicatorImpl : public Replicator {
   void HandleEvents();
   std::optional<SessionEvent> TakeEvent();
   void Wake();
-  void HaltBy(const absl::Status& status);
+  void HaltBy(HaltCause cause, const absl::Status& status);
+  std::string Stall(std::int64_t now_ns);
+  void RequestHalt(HaltCause cause, std::string_view why);
   void PublishProgress();
   void Log(Severity severity, const std::string& line) { options_.log(severity, line); }
+
+  // guarding.cc: deletes that are too many
+  plan::DeleteGuard::Situation GuardSituation() const;
+  std::optional<std::uint64_t> DeletesAllowed(bool approved);
+  bool IsApproved(const catalogue::PendingSet::Entry& entry) const;
+  void HoldBack(const std::vector<model::Change>& held, const Since& since);
+  absl::StatusOr<std::uint64_t> CountHeld() const;
+  bool HoldsAny() const;
+  absl::Status ReleaseHeld();
+  absl::Status KeepHeldOf();
+  bool AllIsLookedAt() const;
+  void GuardDeletes();
+  void TakeApproval();
+  absl::Status KeepGuard();
+  std::string HoldingText() const;
+
+  // keeping.cc: what is written to our own state, and what becomes of it while there is no room
+  void OnStoreFailure(const absl::Status& status);
+  bool KeepState();
+  absl::Status ReleaseGivenBack();
+  absl::Status NoteScanForLost();
+  void OnChangesLost(const absl::Status& status);
+  bool SendOutbox();
 
   // connection.cc
   void Connect();
@@ -109,12 +137,13 @@ class ReplicatorImpl : public Replicator {
 
   // rounds.cc
   bool PlanRound();
-  void TakeChanges(Looker* looker, Proof* proof);
+  bool TakeChanges(Looker* looker, Proof* proof);
   void StartWalk(const catalogue::PendingSet::Entry& entry, Looker* looker);
   void NoteLookFailures(const Looker& looker, const Since& since);
   void NotePlanLeftovers(const plan::Plan& plan, const Since& since);
-  void SendPlan(plan::Plan plan, std::uint64_t round, const Since& since);
+  void SendPlan(plan::Plan plan, std::uint64_t round, const Since& since, bool approved);
   absl::Status RecordIntent(const Batch& batch);
+  std::string PathOf(const model::Change& change);
   void LetGo(const ProofHandle& proof);
 
   // settling.cc
@@ -123,7 +152,7 @@ class ReplicatorImpl : public Replicator {
   void TakeFailure(const Batch& batch, std::size_t index);
   std::vector<catalogue::Effect> EffectsOf(const plan::Step& step, const OpResult& result) const;
   void DoubtTimes(const model::FileId& dir);
-  void AddRetry(const model::Change& change, const absl::Status& status, const Since& since);
+  void AddRetry(const model::Change& change, const std::string& path, const absl::Status& status, const Since& since);
   void LookAgain(const model::Change& change, std::int64_t delay_ns, const Since& since);
   bool AnythingToCommit() const;
   bool CommitDue() const;
@@ -143,7 +172,11 @@ class ReplicatorImpl : public Replicator {
   bool woken_ = false;             // guarded by mutex_
   bool stopping_ = false;          // guarded by mutex_
   std::string halt_request_;       // guarded by mutex_
+  HaltCause halt_request_cause_ = HaltCause::kAsked;  // guarded by mutex_
+  // Changes were told and not noted since this sequence number: a scan is due. Guarded by mutex_.
+  std::optional<std::uint64_t> lost_since_;
   bool retry_now_ = false;         // guarded by mutex_
+  bool approve_request_ = false;   // guarded by mutex_
   std::deque<SessionEvent> events_;  // guarded by mutex_
   Progress progress_;              // guarded by mutex_: as published
   std::thread thread_;
@@ -152,8 +185,9 @@ class ReplicatorImpl : public Replicator {
   State state_ = State::kConnecting;
   std::unique_ptr<Session> session_;
   bool ready_ = false;                // connected, and catalogue and target agree
-  std::int64_t connect_at_ns_ = 0;    // not to connect before
-  int connect_attempts_ = 0;          // in a row without success
+  Reconnect reconnect_;
+  std::int64_t connected_ns_ = 0;     // since when there is a connection; 0: none
+  HaltCause halt_cause_ = HaltCause::kNone;
   std::uint64_t next_batch_ = 1;
   std::uint64_t next_round_ = 1;
   std::uint64_t next_list_ = 1;
@@ -161,6 +195,17 @@ class ReplicatorImpl : public Replicator {
   bool drain_ = false;                // a failure is to be dealt with before anything new is planned
   std::uint64_t settled_batch_ = 0;   // failures up to here are dealt with
   std::map<std::string, bool> relearn_;  // places to be listed: path, recursive
+  plan::DeleteGuard guard_;
+  std::uint64_t held_ = 0;              // entries that are held back, as last counted
+  std::int64_t recount_ns_ = 0;         // not to be counted again before
+  std::uint64_t approved_through_ = 0;  // deletes of changes up to this sequence number are approved; 0: none
+  bool walk_waits_ = false;             // for a round of its own
+  bool release_held_ = true;            // held entries are to be looked at anew
+  std::deque<std::unique_ptr<Batch>> outbox_;  // planned, their intents not recorded yet
+  std::vector<catalogue::PendingSet::Entry> given_back_;  // of a lost connection, not released yet
+  std::string shortage_;              // why our state could not be written; empty: it can
+  std::int64_t keep_at_ns_ = 0;       // with a shortage: when it is tried again
+  int shortages_ = 0;                 // in a row
   std::deque<catalogue::PendingSet::Entry> taken_;  // from the pending set, not in a round yet
   std::list<ProofHandle> proofs_;     // not let go yet: given back when the connection is lost
   std::deque<Deferred> deferred_;     // by ascending batch
@@ -176,6 +221,10 @@ class ReplicatorImpl : public Replicator {
   absl::flat_hash_map<model::FileId, catalogue::Record> acked_records_;  // those of acked_effects_
   Progress counters_;                 // acked_*, failed_ops, batches
   std::string connection_error_;
+  // When the target did or took anything last, and how much had been produced for it by then.
+  std::int64_t moved_ns_ = 0;
+  std::uint64_t moved_bytes_ = 0;
+  bool listing_ = false;  // the target was asked for a listing
 };
 
 }  // namespace fanmirror::replicate

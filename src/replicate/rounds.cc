@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "os/clock.h"
+#include "plan/paths.h"
 #include "replicate/replicator_impl.h"
 
 namespace fanmirror::replicate {
@@ -42,13 +43,21 @@ bool ReplicatorImpl::PlanRound() {
   if (under_way_ >= kMaxBatchesUnderWay) return false;
   Looker looker(options_.tree, &selection_, &expected_);
   auto proof = std::make_shared<Proof>();
-  TakeChanges(&looker, proof.get());
-  const ProofHandle walk = scanner_.Step(kRoundNames - std::min(kRoundNames, looker.names()), kRoundBytes, &looker);
+  // A round is approved as a whole or not at all: what differs takes turns.
+  const ProofHandle front = scanner_.Front();
+  const bool walk_approved = front && !front->entries.empty() && IsApproved(front->entries.front());
+  bool approved = !std::exchange(walk_waits_, false) && TakeChanges(&looker, proof.get());
+  if (proof->entries.empty()) approved = walk_approved;
+  walk_waits_ = front && approved != walk_approved;
+  const ProofHandle walk =
+      approved == walk_approved
+          ? scanner_.Step(kRoundNames - std::min(kRoundNames, looker.names()), kRoundBytes, &looker)
+          : nullptr;
   const auto finished = scanner_.TakeFinished();
   if (proof->entries.empty() && !walk) return false;
   looker.Close();
   if (const absl::Status health = catalogue_->health(); !health.ok()) {
-    HaltBy(health);
+    HaltBy(HaltCause::kStore, health);
     return false;
   }
   Since since;
@@ -63,10 +72,11 @@ bool ReplicatorImpl::PlanRound() {
   plan::Plan plan = plan::MakePlan(looker.facts(),
                                    {.root = options_.tree->root(),
                                     .delete_at_startup = options_.delete_at_startup,
-                                    .delete_while_running = options_.delete_while_running},
+                                    .delete_while_running = options_.delete_while_running,
+                                    .deletes_allowed = DeletesAllowed(approved)},
                                    round, &expected_);
   NotePlanLeftovers(plan, since);
-  SendPlan(std::move(plan), round, since);
+  SendPlan(std::move(plan), round, since, approved);
   deferred_.push_back({next_batch_ - 1, proof});
   for (const ProofHandle& done : finished) deferred_.push_back({next_batch_ - 1, done});
   if (acked_since_ns_ == 0 && AnythingToCommit()) acked_since_ns_ = os::BoottimeNs();
@@ -79,17 +89,21 @@ bool ReplicatorImpl::PlanRound() {
   return true;
 }
 
-void ReplicatorImpl::TakeChanges(Looker* looker, Proof* proof) {
+// Takes changes that are all approved deletes, or all others; which.
+bool ReplicatorImpl::TakeChanges(Looker* looker, Proof* proof) {
+  bool approved = false;
   if (taken_.empty()) {
     auto due = pending_->TakeDue(os::BoottimeNs(), kRoundNames);
     if (!due.ok()) {
-      HaltBy(due.status());
-      return;
+      OnStoreFailure(due.status());
+      return approved;
     }
     taken_.assign(due->begin(), due->end());
   }
   const auto oldest = pending_->OldestSequence();
   while (!taken_.empty() && looker->names() < kRoundNames && looker->bytes() < kRoundBytes) {
+    if (proof->entries.empty()) approved = IsApproved(taken_.front());
+    if (IsApproved(taken_.front()) != approved) break;
     PendingSet::Entry entry = std::move(taken_.front());
     taken_.pop_front();
     if (entry.attempts > 0) attempts_[KeyOf(entry.change)] = entry.attempts;
@@ -102,6 +116,7 @@ void ReplicatorImpl::TakeChanges(Looker* looker, Proof* proof) {
     looker->Add(entry.change, limbo_is_over);
     proof->entries.push_back(std::move(entry));
   }
+  return approved;
 }
 
 void ReplicatorImpl::StartWalk(const PendingSet::Entry& entry, Looker* looker) {
@@ -121,24 +136,26 @@ void ReplicatorImpl::StartWalk(const PendingSet::Entry& entry, Looker* looker) {
     path = place->path;
   } else {
     looker->Add(plan::NodeChange(entry.change.id), /*limbo_is_over=*/false);  // its own metadata: it has no name
+    guard_.ScanBegins(catalogue_->nodes());
   }
   scanner_.Start(entry.change.id, path, entry.change.startup, proof);
 }
 
 void ReplicatorImpl::NoteLookFailures(const Looker& looker, const Since& since) {
-  for (const Looker::Failed& failed : looker.failed()) AddRetry(failed.change, failed.status, since);
+  for (const Looker::Failed& failed : looker.failed()) AddRetry(failed.change, PathOf(failed.change), failed.status, since);
 }
 
 void ReplicatorImpl::NotePlanLeftovers(const plan::Plan& plan, const Since& since) {
+  HoldBack(plan.held, since);
   for (const Change& change : plan.postponed) {
     LookAgain(change, change.kind == Change::Kind::kLimbo ? kLimboNs : kPostponeNs, since);
   }
   for (const plan::Plan::Refusal& refusal : plan.refused) {
-    AddRetry(refusal.change, model::Failure(model::Reaction::kSkipAndReport, refusal.message), since);
+    AddRetry(refusal.change, PathOf(refusal.change), model::Failure(model::Reaction::kSkipAndReport, refusal.message), since);
   }
 }
 
-void ReplicatorImpl::SendPlan(plan::Plan plan, std::uint64_t round, const Since& since) {
+void ReplicatorImpl::SendPlan(plan::Plan plan, std::uint64_t round, const Since& since, bool approved) {
   if (plan.steps.empty() && plan.forgotten.empty()) return;
   std::size_t at = 0;
   do {
@@ -153,15 +170,16 @@ void ReplicatorImpl::SendPlan(plan::Plan plan, std::uint64_t round, const Since&
     const auto begin = plan.steps.begin() + static_cast<std::ptrdiff_t>(at);
     batch->steps.assign(std::make_move_iterator(begin),
                         std::make_move_iterator(begin + static_cast<std::ptrdiff_t>(count)));
+    if (!approved) {
+      batch->guarded = static_cast<std::uint64_t>(
+          std::count_if(batch->steps.begin(), batch->steps.end(), [](const plan::Step& step) { return step.deletes; }));
+    }
+    guard_.Planned(batch->guarded);
     at += count;
     batch->last_of_round = at == plan.steps.size();
-    if (const absl::Status status = RecordIntent(*batch); !status.ok()) {
-      HaltBy(status);
-      return;
-    }
-    ++under_way_;
-    session_->Send(std::move(batch));
+    outbox_.push_back(std::move(batch));
   } while (at < plan.steps.size());
+  SendOutbox();
 }
 
 absl::Status ReplicatorImpl::RecordIntent(const Batch& batch) {
@@ -174,6 +192,17 @@ absl::Status ReplicatorImpl::RecordIntent(const Batch& batch) {
     }
   }
   return pending_->RecordIntent(batch.number, touched);
+}
+
+// Where the target is expected to have what the change is of; for people, and empty when it has no place.
+std::string ReplicatorImpl::PathOf(const Change& change) {
+  plan::Paths paths(&expected_, options_.tree->root());
+  if (change.kind == Change::Kind::kName) return paths.OfName({change.id, change.name}).value_or(change.name);
+  if (change.kind == Change::Kind::kTree) return paths.OfDirectory(change.id).value_or("");
+  for (const model::Name& name : expected_.NamesOf(change.id)) {
+    if (auto path = paths.OfName(name)) return *std::move(path);
+  }
+  return "";
 }
 
 void ReplicatorImpl::LetGo(const ProofHandle& proof) {

@@ -1,5 +1,6 @@
 #include "replicate/scanner.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "plan/planner.h"
@@ -18,6 +19,10 @@ void Scanner::Start(const FileId& dir, const std::string& path, bool startup, Pr
   running.startup = startup;
   running.proof = std::move(proof);
   walks_.push_back(std::move(running));
+}
+
+bool Scanner::Walks(const FileId& dir) const {
+  return std::any_of(walks_.begin(), walks_.end(), [&](const Running& running) { return running.dir == dir; });
 }
 
 void Scanner::Refill(Running* running, std::size_t max, Looker* looker) {

@@ -22,6 +22,10 @@ class Scanner {
   // `proof` is held until the walk is through (ReleaseFinished gives it back).
   void Start(const model::FileId& dir, const std::string& path, bool startup, ProofHandle proof);
   bool Idle() const { return walks_.empty(); }
+  // Of the walk that Step goes on with; null when idle.
+  ProofHandle Front() const { return walks_.empty() ? nullptr : walks_.front().proof; }
+  // Whether a walk of this very directory is under way.
+  bool Walks(const model::FileId& dir) const;
   void Clear() { walks_.clear(); }
 
   // Takes up to about `max` entries from the walk at the front into `looker`, or as many as bring it to `max_bytes`. Gives

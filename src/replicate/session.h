@@ -35,6 +35,7 @@ using SessionEvent = std::variant<Connected, Acknowledged, Listed, Lost>;
 struct Traffic {
   std::atomic<std::uint64_t> bytes_sent{0};
   std::atomic<std::uint64_t> bytes_received{0};
+  std::atomic<std::uint64_t> produced{0};  // bytes of batches; a link that takes nothing stops it
   std::mutex mutex;
   std::string last_path;  // guarded by mutex
 };
@@ -43,7 +44,7 @@ struct SessionOptions {
   const os::Tree* tree = nullptr;
   std::function<absl::StatusOr<std::unique_ptr<link::Link>>(link::StderrSink, int wakeup_fd)> connect;
   link::StderrSink stderr_sink;
-  wire::Hello hello;
+  wire::Hello hello;  // `silence`: a receiver that says nothing for so long is lost; 0: never
   std::uint64_t bandwidth_limit = 0;           // bytes a second, 0: none
   std::function<void(SessionEvent)> on_event;  // any thread; the last event is Lost
   Traffic* traffic = nullptr;

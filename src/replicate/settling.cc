@@ -38,6 +38,9 @@ BackOff BackOffOf(Reaction reaction) {
 
 void ReplicatorImpl::OnAcknowledged(std::unique_ptr<Batch> batch) {
   --under_way_;
+  reconnect_.Proved();
+  moved_ns_ = os::BoottimeNs();
+  std::uint64_t removed = 0;
   ++counters_.batches;
   acked_batch_ = batch->number;
   if (batch->last_of_round) acked_round_ = batch->round;
@@ -45,11 +48,13 @@ void ReplicatorImpl::OnAcknowledged(std::unique_ptr<Batch> batch) {
   acked_effects_.insert(acked_effects_.end(), batch->forgotten.begin(), batch->forgotten.end());
   for (std::size_t i = 0; i < batch->steps.size(); ++i) {
     if (batch->results[i].kind == OpResult::Kind::kApplied) {
+      removed += batch->steps[i].deletes;
       TakeResult(*batch, i);
     } else {
       TakeFailure(*batch, i);
     }
   }
+  guard_.Settled(moved_ns_, batch->guarded, std::min(removed, batch->guarded));
 }
 
 void ReplicatorImpl::TakeResult(const Batch& batch, std::size_t index) {
@@ -115,7 +120,7 @@ void ReplicatorImpl::TakeFailure(const Batch& batch, std::size_t index) {
     if (!op.from.empty()) relearn_[op.from] |= recursive;
   }
   const absl::Status status = unknown_in_limbo ? model::Failure(reaction, std::string(result.status.message())) : result.status;
-  for (const Change& change : op.concerns) AddRetry(change, status, since);
+  for (const Change& change : op.concerns) AddRetry(change, op.path, status, since);
 }
 
 // What was done in the directory moved its times on the target, and they were not set again. A ctime that no node has makes
@@ -130,7 +135,8 @@ void ReplicatorImpl::DoubtTimes(const model::FileId& dir) {
   acked_effects_.push_back(std::move(effect));
 }
 
-void ReplicatorImpl::AddRetry(const Change& change, const absl::Status& status, const Since& since) {
+void ReplicatorImpl::AddRetry(const Change& change, const std::string& path, const absl::Status& status,
+                              const Since& since) {
   const BackOff back_off = BackOffOf(model::ReactionOf(status));
   const auto it = attempts_.find(KeyOf(change));
   const int attempts = it == attempts_.end() ? 0 : it->second;
@@ -141,7 +147,8 @@ void ReplicatorImpl::AddRetry(const Change& change, const absl::Status& status, 
                       .failed = true,
                       .error = std::string(status.message()),
                       .first_ns = since.sequence == 0 ? now : since.ns,
-                      .first_sequence = since.sequence});
+                      .first_sequence = since.sequence,
+                      .path = path});
 }
 
 void ReplicatorImpl::LookAgain(const Change& change, std::int64_t delay_ns, const Since& since) {
@@ -155,7 +162,7 @@ void ReplicatorImpl::LookAgain(const Change& change, std::int64_t delay_ns, cons
 }
 
 bool ReplicatorImpl::AnythingToCommit() const {
-  return !acked_effects_.empty() || !retries_.empty() || (!deferred_.empty() && deferred_.front().batch <= acked_batch_);
+  return !acked_effects_.empty() || !proved_.empty() || !retries_.empty() || (!deferred_.empty() && deferred_.front().batch <= acked_batch_);
 }
 
 bool ReplicatorImpl::CommitDue() const {
@@ -179,10 +186,10 @@ absl::Status ReplicatorImpl::Commit() {
   }
   acked_since_ns_ = 0;
   if (proved_.empty() && retries_.empty()) return absl::OkStatus();
-  const absl::Status status = pending_->Settle(proved_, retries_);
+  if (absl::Status status = pending_->Settle(proved_, retries_); !status.ok()) return status;
   proved_.clear();
   retries_.clear();
-  return status;
+  return absl::OkStatus();
 }
 
 }  // namespace fanmirror::replicate

@@ -96,9 +96,4 @@ absl::Status SourceConversation::OnListing(const Listing& listing) {
   return absl::OkStatus();
 }
 
-absl::Status SourceConversation::OnPing() const {
-  if (!greeted_) return Illegal("Ping before HelloReply");
-  return absl::OkStatus();
-}
-
 }  // namespace fanmirror::wire

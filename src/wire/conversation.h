@@ -14,7 +14,7 @@
 //   source:    Hello (batch | List | Ping)*
 //   batch    = BatchBegin (put | op | Ping)* BatchEnd      numbers ascend from batch to batch
 //   put      = Op(kPut) (Data | Ping)* (PutEnd | PutAbort) offsets ascend, pieces do not overlap
-//   receiver:  HelloReply (Ack | Listing | Ping)*          one Ack for each ended batch, in their order
+//   receiver:  Ping* HelloReply (Ack | Listing | Ping)*    one Ack for each ended batch, in their order
 namespace fanmirror::wire {
 
 // What the receiver has heard. Feed every frame to it before acting on it.
@@ -55,7 +55,6 @@ class SourceConversation {
   absl::Status OnHelloReply();
   absl::Status OnAck(const Ack& ack);
   absl::Status OnListing(const Listing& listing);
-  absl::Status OnPing() const;
 
  private:
   bool greeted_ = false;

@@ -31,7 +31,7 @@ namespace fanmirror::wire {
 inline constexpr std::string_view kBanner = "fanmirror-receiver 1\n";
 
 // The version of messages.proto and of the conversation; both sides must have the same.
-inline constexpr std::uint32_t kProtocol = 1;
+inline constexpr std::uint32_t kProtocol = 2;
 
 // Bytes of file content in one kData frame: large enough that the work per frame does not count at 1 GB/s,
 // small enough that two of them fit the caches and a put of another file is never held up for long.
@@ -59,7 +59,7 @@ enum class FrameType : std::uint8_t {
   kAck = 9,
   kList = 10,
   kListing = 11,
-  kPing = 12,  // the receiver answers with the same
+  kPing = 12,  // says that the sender lives; the receiver answers with the same
 };
 
 // "Hello", "PutEnd", ... for messages; "unknown".

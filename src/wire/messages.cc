@@ -197,6 +197,7 @@ void AppendHello(const Hello& hello, std::string* out) {
   message.set_path(hello.path);
   message.set_adopt(hello.adopt);
   message.set_established(hello.established);
+  message.set_silence_ms(static_cast<std::uint32_t>(absl::ToInt64Milliseconds(hello.silence)));
   AppendMessage(FrameType::kHello, message, out);
 }
 
@@ -308,6 +309,8 @@ absl::StatusOr<Hello> ParseHello(std::string_view payload) {
   hello.path = message.path();
   hello.adopt = message.adopt();
   hello.established = message.established();
+  hello.silence = absl::Milliseconds(message.silence_ms());
+  if (hello.silence > kMaxSilence) return Malformed("Hello", "a silence of more than an hour");
   return hello;
 }
 

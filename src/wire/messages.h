@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "model/failure.h"
 #include "model/metadata.h"
@@ -26,6 +27,10 @@ inline constexpr std::size_t kMaxNameBytes = 255;
 // Ops of one batch: bounds what both sides remember of a batch, and keeps the Ack of a batch that failed
 // whole in a frame.
 inline constexpr std::uint32_t kMaxBatchOps = 65'536;
+// Of Hello.silence.
+inline constexpr absl::Duration kMaxSilence = absl::Hours(1);
+// Within that time each side says something so often.
+inline constexpr int kHeartbeats = 4;
 // Entries of one Listing: some 50 KB, so that a large directory does not hold up Acks.
 inline constexpr std::size_t kMaxListingEntries = 1'000;
 
@@ -38,6 +43,9 @@ struct Hello {
   std::string path;      // the root that is wanted; empty: whatever the receiver was started with
   bool adopt = false;
   bool established = false;  // the source had a batch acknowledged before: a missing marker is refused
+  // Who hears nothing of the other for so long takes it for lost, so both say something four times as often. 0: nobody
+  // does. At most kMaxSilence.
+  absl::Duration silence = absl::ZeroDuration();
 };
 
 struct HelloReply {

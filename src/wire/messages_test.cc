@@ -128,12 +128,13 @@ TEST(Op, EverySpoiledFieldIsRefused) {
 
 TEST(Hello, ComesBackAsItWasSent) {
   std::string frame;
-  AppendHello({kProtocol, "0.1.0", "up\xffloads", "0123", "host:/srv", "/t", true}, &frame);
+  AppendHello({kProtocol, "0.1.0", "up\xffloads", "0123", "host:/srv", "/t", true, false, absl::Milliseconds(1500)}, &frame);
   const auto hello = ParseHello(Payload(frame));
   ASSERT_TRUE(hello.ok());
   EXPECT_EQ(hello->job, "up\xffloads");
   EXPECT_EQ(hello->path, "/t");
   EXPECT_TRUE(hello->adopt);
+  EXPECT_EQ(hello->silence, absl::Milliseconds(1500));
   frame.clear();
   AppendHelloReply({kProtocol, "0.1.0", "two\nlines", model::Reaction::kHaltJob, 9, 8, true, "xfs", "/t"},
                    &frame);
@@ -143,6 +144,14 @@ TEST(Hello, ComesBackAsItWasSent) {
   EXPECT_EQ(reply->reaction, model::Reaction::kHaltJob);
   EXPECT_EQ(reply->begun, 9u);
   EXPECT_EQ(reply->durable, 8u);
+}
+
+TEST(Hello, AnEndlessSilenceIsRefused) {
+  std::string frame;
+  fanmirror::wire::Hello hello;
+  hello.silence = kMaxSilence + absl::Milliseconds(1);
+  AppendHello(hello, &frame);
+  EXPECT_FALSE(ParseHello(Payload(frame)).ok());
 }
 
 TEST(HelloReply, NumbersThatMakeNoSenseAreRefused) {

@@ -214,6 +214,11 @@ bool ScriptedSource::Ping(std::uint64_t id) {
   return ping.ok() && ping->id == id;
 }
 
+bool ScriptedSource::HearsPing() {
+  const std::optional<wire::Frame> frame = Next();
+  return frame && frame->type == wire::FrameType::kPing;
+}
+
 int ScriptedSource::Close() {
   Flush();
   to_.reset();

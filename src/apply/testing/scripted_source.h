@@ -55,6 +55,8 @@ class ScriptedSource {
   wire::Ack EndAndWait();
   std::vector<wire::Listing> List(const std::string& path, bool children);
   bool Ping(std::uint64_t id);
+  // Whether the next frame is a Ping that nobody asked for.
+  bool HearsPing();
 
   // Closes the input and waits: the exit status, 0 when RunReceiver returned OK; or minus the signal.
   int Close();

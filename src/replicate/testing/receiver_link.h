@@ -25,6 +25,7 @@ namespace fanmirror::replicate::testing {
 struct LinkLife {
   std::uint64_t written = std::numeric_limits<std::uint64_t>::max();  // to the receiver
   std::uint64_t read = std::numeric_limits<std::uint64_t>::max();     // from it
+  bool vanishes = false;  // then packets vanish, and nothing tells of the end
 };
 
 // A receiver on a thread of this process, and the link to it. The destructor waits for the receiver's end, so
@@ -47,6 +48,7 @@ class ReceiverLink : public link::Link {
   }
 
   absl::StatusOr<std::size_t> Write(absl::Span<const char> data) override {
+    if (life_.written == 0 && life_.vanishes) return data.size();
     if (life_.written == 0) return Died();
     const std::size_t size = std::min<std::uint64_t>(data.size(), life_.written);
     const ssize_t taken = send(ours_.get(), data.data(), size, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -55,6 +57,7 @@ class ReceiverLink : public link::Link {
     return static_cast<std::size_t>(taken);
   }
   absl::StatusOr<std::size_t> Read(absl::Span<char> buffer) override {
+    if (life_.read == 0 && life_.vanishes) return 0;
     if (life_.read == 0) return Died();
     const std::size_t size = std::min<std::uint64_t>(buffer.size(), life_.read);
     const ssize_t got = recv(ours_.get(), buffer.data(), size, MSG_DONTWAIT);
@@ -65,8 +68,9 @@ class ReceiverLink : public link::Link {
   }
   bool WritePending() const override { return false; }
   absl::StatusOr<Ready> Wait(bool want_write, int wakeup_fd, absl::Duration timeout) override {
+    const bool gone = life_.vanishes && (life_.read == 0 || life_.written == 0);
     const short events = static_cast<short>(want_write ? POLLIN | POLLOUT : POLLIN);
-    std::array<pollfd, 2> fds{{{ours_.get(), events, 0}, {wakeup_fd, POLLIN, 0}}};
+    std::array<pollfd, 2> fds{{{gone ? -1 : ours_.get(), events, 0}, {wakeup_fd, POLLIN, 0}}};
     poll(fds.data(), fds.size(), static_cast<int>(absl::ToInt64Milliseconds(timeout)) + 1);
     return Ready{.wakeup = fds[1].revents != 0};
   }
