@@ -54,7 +54,11 @@ bool ReplicatorImpl::PlanRound() {
           ? scanner_.Step(kRoundNames - std::min(kRoundNames, looker.names()), kRoundBytes, &looker)
           : nullptr;
   const auto finished = scanner_.TakeFinished();
-  if (proof->entries.empty() && !walk) return false;
+  if (proof->entries.empty() && !walk) {
+    // Connected again, and nothing had changed meanwhile.
+    if (state_ == State::kSyncing && !pending_->OldestSequence()) state_ = State::kLive;
+    return false;
+  }
   looker.Close();
   if (const absl::Status health = catalogue_->health(); !health.ok()) {
     HaltBy(HaltCause::kStore, health);

@@ -82,8 +82,9 @@ Candidates MapEvent(const Event& event) {
       else
         out.untraceable_ = true;
     }
-    if (is_directory && !event.target.empty()) {
-      out.Add({Kind::kTree, event.target, {}, false, PlaceOf(event.to, true), PlaceOf(event.from, true)});
+    if (!event.target.empty()) {
+      out.Add({is_directory ? Kind::kTree : Kind::kNode, event.target, {}, !is_directory,
+               PlaceOf(event.to, is_directory), PlaceOf(event.from, is_directory)});
     }
   }
   if (meaning.node_changed) {

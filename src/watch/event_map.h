@@ -30,9 +30,8 @@ struct Candidate {
   std::string_view name;
   bool content = false;
   EventPlace place;
-  // kTree: the directory came from here. What was done below it while it was not selected was told to nobody,
-  // and a directory that left and came back looks as if it never moved; so who did not select `origin` must
-  // list it.
+  // The node came from here. What was done to it, or below it, while it was not selected was told to nobody, and what left
+  // and came back looks as if it never moved; so this is for who did not select `origin`.
   EventPlace origin;
 };
 
@@ -45,7 +44,7 @@ class Candidates {
 
  private:
   friend Candidates MapEvent(const Event& event);
-  static constexpr std::size_t kMost = 5;  // the name, both names of a rename, its tree, the node
+  static constexpr std::size_t kMost = 5;  // the name, both names of a rename, what was renamed, the node
   void Add(const Candidate& candidate) { list_[size_++] = candidate; }
 
   std::array<Candidate, kMost> list_;

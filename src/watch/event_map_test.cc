@@ -35,7 +35,9 @@ std::string ShortCandidate(const Candidate& candidate) {
       return absl::StrCat("name ", Short(candidate.id), "/", std::string(candidate.name), content, " ",
                           ShortPlace(candidate.place));
     case model::Change::Kind::kNode:
-      return absl::StrCat("node ", Short(candidate.id), content, " ", ShortPlace(candidate.place));
+      return absl::StrCat("node ", Short(candidate.id), content, " ", ShortPlace(candidate.place),
+                          candidate.origin.kind == EventPlace::Kind::kNowhere ? "" : " from ",
+                          candidate.origin.kind == EventPlace::Kind::kNowhere ? "" : ShortPlace(candidate.origin));
     case model::Change::Kind::kTree:
       return absl::StrCat("tree ", Short(candidate.id), " ", ShortPlace(candidate.place), " from ",
                           ShortPlace(candidate.origin));
@@ -95,7 +97,7 @@ TEST(MapEvent, OfARename) {
   event.target = TestId("t");
   event.from = {TestId("old"), "a"};
   event.to = {TestId("new"), "b"};
-  EXPECT_EQ(Mapped(event), "name old/a @old/a; name new/b @new/b");
+  EXPECT_EQ(Mapped(event), "name old/a @old/a; name new/b @new/b; node t content @new/b from @old/a");
   event.mask |= FAN_ONDIR;
   EXPECT_EQ(Mapped(event), "name old/a @old/a/; name new/b @new/b/; tree t @new/b/ from @old/a/");
   event.from = {};

@@ -27,6 +27,8 @@ void Selection::Offer(const Candidate& candidate) {
   if (candidate.kind == model::Change::Kind::kTree) {
     if (Selects(candidate.place) == Answer::kNo || !MayHold(VerdictOf(candidate.id).where)) return;
     if (Selects(candidate.origin) == Answer::kYes && SelectsLikewiseBelow(candidate)) return;
+  } else if (candidate.origin.kind != EventPlace::Kind::kNowhere) {
+    if (Selects(candidate.place) == Answer::kNo || Selects(candidate.origin) == Answer::kYes) return;
   } else if (candidate.place.kind == EventPlace::Kind::kNowhere) {
     if (!SelectsNode(candidate.id)) return;
   } else if (Selects(candidate.place) == Answer::kNo) {

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <cstdint>
+
+namespace fanmirror::simulation {
+
+// Seeds that showed a fault of the program, and what it was. A seed means another run once the program or the simulation
+// draws otherwise; each fault that was mended has a test of its own beside the code.
+inline constexpr std::uint64_t kKeptSeeds[] = {
+    1,    // connected again with nothing pending, a target stayed "syncing" for ever
+    501,  // a file that left for an excluded name was written there, with its size and mtime kept, and came back
+};
+
+}  // namespace fanmirror::simulation
