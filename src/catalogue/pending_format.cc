@@ -102,7 +102,8 @@ std::optional<model::Change> DecodePlace(std::string_view bytes) {
   change.id = in.Id();
   change.name = std::string(in.Rest());
   const bool known = change.kind >= model::Change::Kind::kName && change.kind <= model::Change::Kind::kLimbo;
-  if (!in.ok() || !known || !FitsPlace(change)) return std::nullopt;
+  const bool named = change.kind == model::Change::Kind::kName;
+  if (!in.ok() || !known || named == change.name.empty() || !FitsPlace(change)) return std::nullopt;
   return change;
 }
 
@@ -117,8 +118,9 @@ std::optional<JournalPart> DecodeJournalKey(std::string_view bytes) {
   Parser in(bytes);
   JournalPart key;
   key.batch = in.Big();
-  key.part = static_cast<std::uint32_t>(in.Big());
-  if (!in.ok() || !in.at_end()) return std::nullopt;
+  const std::uint64_t part = in.Big();
+  if (!in.ok() || !in.at_end() || part > UINT32_MAX) return std::nullopt;
+  key.part = static_cast<std::uint32_t>(part);
   return key;
 }
 
@@ -132,7 +134,9 @@ bool DecodeTouched(std::string_view bytes, std::vector<PendingSet::Touched>* out
   Parser in(bytes);
   while (in.ok() && !in.at_end()) {
     PendingSet::Touched touched;
-    touched.recursive = in.Little<std::uint8_t>() != 0;
+    const auto recursive = in.Little<std::uint8_t>();
+    if (recursive > 1) in.Fail();
+    touched.recursive = recursive == 1;
     touched.path = std::string(in.Bytes(in.Little<std::uint32_t>()));
     if (in.ok()) out->push_back(std::move(touched));
   }

@@ -45,6 +45,7 @@ Record ParseRecord(Parser* in) {
   if (flags & kDevice) {
     metadata.device_major = in->Little<std::uint32_t>();
     metadata.device_minor = in->Little<std::uint32_t>();
+    if (metadata.device_major == 0 && metadata.device_minor == 0) in->Fail();
   }
   record.content_known = flags & kContentKnown;
   if (record.content_known) {
@@ -156,7 +157,9 @@ std::optional<Catalogue::Header> DecodeHeader(std::string_view bytes) {
   Parser in(bytes);
   Catalogue::Header header;
   header.batch = in.Little<std::uint64_t>();
-  if (in.Little<std::uint8_t>() != 0) header.root = in.Id();
+  const auto has_root = in.Little<std::uint8_t>();
+  if (has_root > 1) in.Fail();
+  if (has_root == 1) header.root = in.Id();
   header.instance = ParseText(&in);
   header.filesystem = ParseText(&in);
   if (in.ok() && !in.at_end()) header.held_of = in.Little<std::uint64_t>();
