@@ -434,8 +434,7 @@ TEST(LoadTest, NamesAFileThatCannotBeRead) {
 }
 
 std::string Example(const Sandbox& sandbox) {
-  const auto here = std::filesystem::path(__FILE__).parent_path();
-  std::ifstream file(here / "../../config/fanmirror.toml");
+  std::ifstream file(FANMIRROR_EXAMPLE);
   std::stringstream text;
   text << file.rdbuf();
   return absl::StrReplaceAll(text.str(),
