@@ -243,6 +243,28 @@ std::uint64_t PendingSet::Size() const { return store_->Count(store_->tables.ent
 
 std::uint64_t PendingSet::FailingSize() const { return store_->Count(store_->tables.failing); }
 
+absl::StatusOr<std::vector<PendingSet::Entry>> PendingSet::List(const model::Change* after, std::size_t max) const {
+  const std::lock_guard lock(store_->mutex);
+  std::vector<Entry> list;
+  const auto txn = Transaction::Read(*store_->env);
+  if (!txn.ok()) return txn.status();
+  const auto cursor = txn->OpenCursor(store_->tables.entries);
+  if (!cursor.ok()) return cursor.status();
+  const std::string last = after != nullptr ? PlaceKey(*after) : "";
+  MDB_val key = ToVal(last);
+  MDB_val value;
+  int rc = mdb_cursor_get(cursor->get(), &key, &value, after != nullptr ? MDB_SET_RANGE : MDB_FIRST);
+  for (; rc == 0 && list.size() < max; rc = mdb_cursor_get(cursor->get(), &key, &value, MDB_NEXT)) {
+    if (FromVal(key) == last) continue;
+    auto change = DecodePlace(FromVal(key));
+    const auto entry = DecodeEntry(FromVal(value));
+    if (!change || !entry) return store_->env->Damaged("a change");
+    if (entry->taken_last == 0) list.push_back(ToEntry(*std::move(change), *entry));
+  }
+  if (rc != 0 && rc != MDB_NOTFOUND) return store_->env->Error("cursor_get", rc);
+  return list;
+}
+
 std::vector<PendingSet::Entry> PendingSet::Failing(std::size_t max) const {
   const std::lock_guard lock(store_->mutex);
   std::vector<Entry> failing;

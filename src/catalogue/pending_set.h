@@ -107,6 +107,10 @@ class PendingSet {
   std::vector<Entry> Failing(std::size_t max) const;
   std::uint64_t FailingSize() const;  // entries that failed at least once
 
+  // Up to `max` entries that are not taken, in an order of their own, from the one that follows `after` on (nullptr: from
+  // the first). With taken_ns set to the time of a look at the source that began later, they can be settled.
+  absl::StatusOr<std::vector<Entry>> List(const model::Change* after, std::size_t max) const;
+
   // The journal of batches: what each may have touched, noted before it is sent, so that after a lost connection or a
   // crash of ours it is known which places of the target are of unknown outcome.
   struct Touched {

@@ -55,6 +55,35 @@ class PendingSetTest : public testing::Test {
   std::unique_ptr<PendingSet> set_;
 };
 
+TEST_F(PendingSetTest, ListsInPartsWhatIsNotTaken) {
+  for (const char* name : {"d", "a", "c", "b", "e"}) Note(NameChange(name), 0);
+  ASSERT_EQ(Take(100 * kMs, 1).front().change.name, "a");
+  std::string names;
+  std::vector<Entry> part;
+  do {
+    const auto next = set_->List(part.empty() ? nullptr : &part.back().change, 2);
+    ASSERT_STATUS_OK(next.status());
+    part = *next;
+    for (const Entry& entry : part) names += entry.change.name;
+  } while (!part.empty());
+  EXPECT_EQ(names, "bcde");
+}
+
+TEST_F(PendingSetTest, WhatIsListedCanBeSettledUnlessItChangesAgain) {
+  Note(NameChange("a"), 0);
+  Note(NameChange("b"), 0);
+  auto listed = set_->List(nullptr, 10);
+  ASSERT_STATUS_OK(listed.status());
+  ASSERT_EQ(listed->size(), 2u);
+  for (Entry& entry : *listed) entry.taken_ns = 5;
+  Note(NameChange("b"), 6);
+  Settle(*listed);
+  EXPECT_EQ(set_->Size(), 1u);
+  const Entry left = TakeOnly(100 * kMs + 6);
+  EXPECT_EQ(left.change.name, "b");
+  EXPECT_EQ(left.first_sequence, 3u);
+}
+
 TEST_F(PendingSetTest, StartsEmpty) {
   EXPECT_FALSE(set_->kept());
   EXPECT_EQ(set_->Size(), 0u);

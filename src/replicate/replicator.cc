@@ -97,6 +97,7 @@ ReplicatorImpl::ReplicatorImpl(Options options, Stores stores)
       catalogue_(std::move(stores.catalogue)),
       expected_(catalogue_.get()),
       scanner_(options_.tree, &selection_),
+      condenser_(options_.tree, catalogue_.get(), pending_.get()),
       guard_(options_.max_delete, catalogue_->header().held_of) {}
 
 ReplicatorImpl::~ReplicatorImpl() { Stop(); }
@@ -283,6 +284,17 @@ void ReplicatorImpl::Work() {
     if (const absl::Status status = LearnUnknown(0, 0); !status.ok()) OnLost(status);
   }
   if (ready_ && !drain_ && shortage_.empty() && PlanRound()) Wake();
+  if (!ready_ && state_ != State::kHalted) CondenseBacklog();
+}
+
+void ReplicatorImpl::CondenseBacklog() {
+  if (!taken_.empty() || !proofs_.empty() || AnythingToCommit()) return;
+  const auto more = condenser_.Step();
+  if (!more.ok()) {
+    if (model::ReactionOf(more.status()) == Reaction::kHaltJob) HaltBy(HaltCause::kStore, more.status());
+  } else if (*more) {
+    Wake();
+  }
 }
 
 void ReplicatorImpl::HandleEvents() {

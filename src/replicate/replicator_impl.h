@@ -19,6 +19,7 @@
 #include "catalogue/expected.h"
 #include "catalogue/pending_set.h"
 #include "replicate/batch.h"
+#include "replicate/condenser.h"
 #include "replicate/learner.h"
 #include "replicate/reconnect.h"
 #include "replicate/replicator.h"
@@ -98,6 +99,7 @@ class ReplicatorImpl : public Replicator {
   void HaltBy(HaltCause cause, const absl::Status& status);
   std::string Stall(std::int64_t now_ns);
   void RequestHalt(HaltCause cause, std::string_view why);
+  void CondenseBacklog();
   void PublishProgress();
   void Log(Severity severity, const std::string& line) { options_.log(severity, line); }
 
@@ -165,6 +167,7 @@ class ReplicatorImpl : public Replicator {
   std::unique_ptr<catalogue::Catalogue> catalogue_;
   catalogue::Expected expected_;
   Scanner scanner_;
+  Condenser condenser_;
   Traffic traffic_;
 
   // Between threads, guarded by mutex_ where said.
