@@ -5,6 +5,7 @@ import shutil
 import signal
 
 from lib import churn, population
+from lib.calls import exchange
 from lib.case import FILESYSTEM, PLACE, WorkplaceCase, main
 from lib.host import until
 from lib.mirror import Mirror
@@ -71,9 +72,10 @@ class CleanRestart(RestartCase):
         self.settle()
         return self.sent_since_start()
 
-    def assert_nothing_sent(self, change):
+    def assert_nothing_sent(self, change, made=0):
+        """`made`: nodes without content that are made anew, which count as files."""
         sent, files = self.offline(change)
-        self.assertEqual(files, 0)
+        self.assertEqual(files, made)
         self.assertLess(sent, IDLE)
 
     def test_nothing_changed(self):
@@ -100,6 +102,72 @@ class CleanRestart(RestartCase):
     def test_linked(self):
         self.fill()
         self.assert_nothing_sent(lambda: os.link(f"{self.source}/d0/f0", f"{self.source}/d2/linked"))
+
+    def test_link_removed(self):
+        self.fill()
+        os.link(f"{self.source}/d0/f0", f"{self.source}/d2/linked")
+        os.link(f"{self.source}/d0/f0", f"{self.source}/d2/linked too")
+        self.assert_nothing_sent(lambda: os.unlink(f"{self.source}/d0/f0"))
+
+    def test_link_moved_to_another_file(self):
+        """The same names, but they are grouped in another way."""
+        def regroup():
+            os.unlink(f"{self.source}/d2/linked")
+            os.link(f"{self.source}/d1/f1", f"{self.source}/d2/linked")
+
+        self.fill()
+        os.link(f"{self.source}/d0/f0", f"{self.source}/d2/linked")
+        self.assert_nothing_sent(regroup)
+
+    def test_symlink_retargeted(self):
+        def retarget():
+            os.unlink(f"{self.source}/link")
+            os.symlink("d1/f2", f"{self.source}/link")  # as long as before
+            os.symlink("d1/f2", f"{self.source}/t")
+            os.rename(f"{self.source}/t", f"{self.source}/replaced")
+
+        self.fill()
+        for name in ("link", "replaced"):
+            os.symlink("d1/f1", f"{self.source}/{name}")
+        self.assert_nothing_sent(retarget, made=2)
+
+    def test_type_changed(self):
+        def change():
+            os.unlink(f"{self.source}/file")
+            os.mkdir(f"{self.source}/file")
+            shutil.rmtree(f"{self.source}/directory")
+            os.mkfifo(f"{self.source}/directory")
+            os.unlink(f"{self.source}/link")
+            os.rename(f"{self.source}/d0/f0", f"{self.source}/link")
+            os.rename(f"{self.source}/d1", f"{self.source}/file/d1")
+
+        self.fill()
+        self.write("file", os.urandom(DATA))
+        self.write("directory/below", os.urandom(DATA))
+        os.symlink("file", f"{self.source}/link")
+        self.assert_nothing_sent(change, made=1)
+
+    def test_all_kinds_at_once(self):
+        """Only the content that is new travels, once, whatever else happened to it and around it."""
+        def change():
+            old = os.stat(f"{self.source}/d0/f3")
+            self.write("d0/f3", os.urandom(DATA))  # size and mtime kept
+            os.utime(f"{self.source}/d0/f3", ns=(old.st_atime_ns, old.st_mtime_ns))
+            self.write("d0/new", os.urandom(DATA))
+            self.write("d1/f1", os.urandom(DATA // 2))
+            os.rename(f"{self.source}/d1/f1", f"{self.source}/d1/changed and renamed")
+            exchange(f"{self.source}/d0", f"{self.source}/d1")
+            os.makedirs(f"{self.source}/d0/deep")
+            os.rename(f"{self.source}/d2", f"{self.source}/d0/deep/d2")
+            os.link(f"{self.source}/d1/f6", f"{self.source}/d0/deep/linked")
+            os.chmod(f"{self.source}/d1/f6", 0o600)
+            os.unlink(f"{self.source}/d1/f9")
+            os.symlink("elsewhere", f"{self.source}/d1/f9")
+
+        self.fill()
+        sent, files = self.offline(change)
+        self.assertEqual(files, 4)  # three files and a symlink
+        self.assertLess(sent, DATA * 5 // 2 + IDLE)
 
     def test_metadata_only(self):
         def change():

@@ -57,6 +57,38 @@ def until(condition, what, deadline=DEADLINE):
         time.sleep(0.02)
 
 
+def children(pid):
+    """Of all threads of a process; none when it has ended."""
+    while os.path.exists(f"/proc/{pid}"):
+        try:
+            return children_of_threads(pid)
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # a thread ended meanwhile: its children are another's now, perhaps one that was looked at before
+    return []
+
+
+def children_of_threads(pid):
+    found = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/children") as file:
+            found += [int(child) for child in file.read().split()]
+    return found
+
+
+def descendants(pid, word):
+    """Process ids below `pid` whose command line has the argument `word`."""
+    found = []
+    for child in children(pid):
+        try:
+            with open(f"/proc/{child}/cmdline", "rb") as file:
+                if word in file.read().split(b"\0"):
+                    found.append(child)
+        except OSError:
+            continue
+        found += descendants(child, word)
+    return found
+
+
 class Filesystem:
     """A filesystem of its own at `path`: an image on a loop device, or a tmpfs."""
 

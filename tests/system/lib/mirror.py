@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 
-from lib.host import DEADLINE, die_with_parent, run, until
+from lib.host import DEADLINE, children, die_with_parent, run, until
 
 PROGRAM = os.environ.setdefault("FANMIRROR", "fanmirror")
 
@@ -125,15 +125,4 @@ class Mirror:
 
     def receivers(self):
         """Process ids of the receivers of local targets, which are children of the daemon."""
-        while True:
-            try:
-                return self.children()
-            except (FileNotFoundError, ProcessLookupError):
-                pass  # a thread ended meanwhile: its children are another's now, perhaps one that was looked at before
-
-    def children(self):
-        found = []
-        for task in os.listdir(f"/proc/{self.process.pid}/task"):
-            with open(f"/proc/{self.process.pid}/task/{task}/children") as file:
-                found += [int(child) for child in file.read().split()]
-        return found
+        return children(self.process.pid)

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 
-from lib.host import die_with_parent, run, until
+from lib.host import children, die_with_parent, run, until
 
 SSHD = "/usr/sbin/sshd"
 
@@ -18,10 +18,11 @@ def free_port():
 
 
 class Sshd:
-    """Takes the current user, by public key only. `authorized_options` go before the key in authorized_keys."""
+    """Takes the current user, by public key only. `authorized_options` go before the key in authorized_keys. It listens
+    on `address`, and is started by the command `prefix`, for a network namespace of its own."""
 
-    def __init__(self, directory, authorized_options=""):
-        self.directory = directory
+    def __init__(self, directory, authorized_options="", address="127.0.0.1", prefix=()):
+        self.directory, self.address, self.prefix = directory, address, list(prefix)
         os.makedirs(directory, mode=0o700, exist_ok=True)
         os.makedirs("/run/sshd", exist_ok=True)  # where it keeps its unprivileged child
         self.identity = os.path.join(directory, "id_ed25519")
@@ -47,13 +48,13 @@ class Sshd:
         """Listens; returns when it takes connections."""
         config = os.path.join(self.directory, "sshd_config")
         with open(config, "w") as file:
-            file.write(f"HostKey {self.directory}/host_ed25519\nPort {self.port}\nListenAddress 127.0.0.1\n"
+            file.write(f"HostKey {self.directory}/host_ed25519\nPort {self.port}\nListenAddress {self.address}\n"
                        f"AuthorizedKeysFile {self.directory}/authorized_keys\n"
                        "StrictModes no\nUsePAM no\nPidFile none\nPermitRootLogin yes\nPasswordAuthentication no\n"
                        "KbdInteractiveAuthentication no\nMaxStartups 100\nPrintMotd no\nUseDNS no\n")
         with open(self.known_hosts, "w") as file:
-            file.write(f"[127.0.0.1]:{self.port} {self.public_key('host_ed25519')}\n")
-        self.process = subprocess.Popen([SSHD, "-D", "-f", config, "-E", self.log], stdin=subprocess.DEVNULL,
+            file.write(f"[{self.address}]:{self.port} {self.public_key('host_ed25519')}\n")
+        self.process = subprocess.Popen([*self.prefix, SSHD, "-D", "-f", config, "-E", self.log], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                         preexec_fn=die_with_parent)
         until(self.answers, lambda: f"sshd on port {self.port}: {self.tail()}", 30)
@@ -62,7 +63,7 @@ class Sshd:
         if self.process.poll() is not None:
             raise AssertionError(f"sshd ends: {self.tail()}")
         try:
-            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+            with socket.create_connection((self.address, self.port), 1) as connection:
                 return connection.recv(4) == b"SSH-"
         except OSError:
             return False
@@ -76,17 +77,12 @@ class Sshd:
 
     def target(self, path, **options):
         """A [[job.target]] that leads to `path` through this server."""
-        return {"name": "far", "host": f"{self.user}@127.0.0.1", "port": self.port, "path": path,
+        return {"name": "far", "host": f"{self.user}@{self.address}", "port": self.port, "path": path,
                 "identity_file": self.identity, "known_hosts": self.known_hosts,
                 "receiver": os.environ["FANMIRROR"], **options}
 
     def sessions(self):
-        pid = self.process.pid
-        try:
-            with open(f"/proc/{pid}/task/{pid}/children") as file:
-                return [int(child) for child in file.read().split()]
-        except OSError:
-            return []
+        return children(self.process.pid)
 
     def kill(self):
         """Ends the listener and its sessions, at once and without farewell."""
