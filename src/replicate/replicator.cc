@@ -195,8 +195,10 @@ Progress ReplicatorImpl::progress() const {
 
 void ReplicatorImpl::PublishProgress() {
   Progress progress = counters_;
-  progress.state = guard_.holding() && ready_ ? State::kHolding : state_;
-  progress.held_deletes = guard_.holding() ? held_ : 0;
+  // After a restart it holds from the first moment on, and what is told of it once it is counted.
+  const bool holding = guard_.holding() && held_ > 0;
+  progress.state = holding && ready_ ? State::kHolding : state_;
+  progress.held_deletes = holding ? held_ : 0;
   progress.wire_bytes_sent = traffic_.bytes_sent;
   progress.wire_bytes_received = traffic_.bytes_received;
   progress.scans = scanner_.started();
@@ -205,7 +207,7 @@ void ReplicatorImpl::PublishProgress() {
   progress.halt_cause = halt_cause_;
   const std::int64_t now = os::BoottimeNs();
   progress.last_error = !connection_error_.empty() ? connection_error_ : !shortage_.empty() ? shortage_ : Stall(now);
-  if (progress.last_error.empty() && guard_.holding()) progress.last_error = HoldingText();
+  if (progress.last_error.empty() && holding) progress.last_error = HoldingText();
   if (state_ == State::kConnecting && !session_) {
     progress.next_attempt_seconds = static_cast<double>(std::max<std::int64_t>(0, reconnect_.at_ns() - now)) / 1e9;
   }
