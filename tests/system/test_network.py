@@ -11,7 +11,8 @@ from lib.network import FAR, Network
 from lib.sshd import Sshd
 
 SEED = os.environ.get("FANMIRROR_SEED", "2026")
-NOTICED = 60  # seconds; without a detection of our own TCP would go on for a quarter of an hour
+TIMEOUT = "3s"
+NOTICED = 60  # seconds, for a loaded machine; without a detection of our own TCP would go on for a quarter of an hour
 BALLAST, BALLAST_FILES = 1 << 20, 32  # bytes, files: what must not travel again
 TRAVELS = BALLAST * BALLAST_FILES // 2  # bytes; far more than all that the churn leaves
 
@@ -32,7 +33,7 @@ class Cut(WorkplaceCase):
             with open(os.path.join(cls.source, "ballast", str(i)), "wb") as file:
                 file.write(os.urandom(BALLAST))
         cls.mirror = Mirror(cls.work.directory("daemon"),
-                            [{"name": "job", "source": cls.source, "target": [cls.sshd.target(cls.target)]}])
+                            [{"name": "job", "source": cls.source, "target": [cls.sshd.target(cls.target, timeout=TIMEOUT)]}])
         cls.addClassCleanup(cls.mirror.close)
         cls.mirror.start()
 
