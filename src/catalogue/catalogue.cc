@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "catalogue/codec.h"
 #include "catalogue/environment.h"
 #include "catalogue/expected.h"
@@ -153,6 +154,16 @@ Catalogue::Catalogue() : store_(std::make_unique<Store>()) {}
 Catalogue::~Catalogue() = default;
 
 absl::StatusOr<std::unique_ptr<Catalogue>> Catalogue::Open(const std::string& dir) {
+  auto catalogue = OpenAsItIs(dir);
+  if (catalogue.ok() || !IsDamage(catalogue.status())) return catalogue;
+  const std::string why(catalogue.status().message());
+  if (absl::Status status = SetStoreAside(dir); !status.ok()) return status;
+  catalogue = OpenAsItIs(dir);
+  if (catalogue.ok()) (*catalogue)->set_aside_ = absl::StrCat(why, "; set aside, the target is listed and compared anew");
+  return catalogue;
+}
+
+absl::StatusOr<std::unique_ptr<Catalogue>> Catalogue::OpenAsItIs(const std::string& dir) {
   auto env = Environment::Open(dir, "catalogue", kCure, kTables, Environment::Durability::kSync);
   if (!env.ok()) return env.status();
   auto catalogue = std::unique_ptr<Catalogue>(new Catalogue());
@@ -193,10 +204,15 @@ absl::Status Catalogue::Commit(std::uint64_t batch, absl::Span<const Effect> eff
 absl::Status Catalogue::Clear() {
   auto txn = Transaction::Write(*store_->env);
   if (!txn.ok()) return txn.status();
+  Header header = header_;
+  header.complete = false;
   absl::Status status = txn->Empty(store_->nodes);
   if (status.ok()) status = txn->Empty(store_->names);
+  if (status.ok()) status = store_->PutHeader(*txn, header);
   if (status.ok()) status = store_->CommitAndRenew(*std::move(txn));
-  if (status.ok()) store_->health = absl::OkStatus();
+  if (!status.ok()) return status;
+  header_ = std::move(header);
+  store_->health = absl::OkStatus();
   return status;
 }
 

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <fstream>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -93,6 +93,18 @@ TEST_F(CatalogueTest, ClearKeepsTheHeader) {
   EXPECT_EQ(catalogue_->header().batch, 7u);
 }
 
+TEST_F(CatalogueTest, ClearMakesTheListingIncomplete) {
+  Catalogue::Header header = catalogue_->header();
+  header.complete = true;
+  ASSERT_STATUS_OK(catalogue_->SetHeader(header));
+  Open();
+  EXPECT_TRUE(catalogue_->header().complete);
+  ASSERT_STATUS_OK(catalogue_->Clear());
+  EXPECT_FALSE(catalogue_->header().complete);
+  Open();
+  EXPECT_FALSE(catalogue_->header().complete);
+}
+
 TEST_F(CatalogueTest, ACommitThatCannotBeStoredChangesNothing) {
   ASSERT_STATUS_OK(catalogue_->Commit(1, File(x, a, 42)));
   for (const std::string& name :
@@ -121,17 +133,20 @@ TEST_F(CatalogueTest, RefusesANewerFormatInWords) {
   EXPECT_NE(std::string(status.message()).find("format 9"), std::string::npos) << status.ToString();
 }
 
-TEST_F(CatalogueTest, RefusesADamagedHeader) {
-  Spoil("meta", "header", "short");
-  EXPECT_EQ(model::ReactionOf(OpenStatus()), model::Reaction::kHaltJob);
-}
-
-TEST_F(CatalogueTest, RefusesAFileThatIsNone) {
-  catalogue_.reset();
-  std::ofstream(dir() + "/data.mdb", std::ios::trunc) << std::string(20'000, 'x');
-  const absl::Status status = OpenStatus();
-  EXPECT_EQ(model::ReactionOf(status), model::Reaction::kHaltJob);
-  EXPECT_NE(std::string(status.message()).find(dir()), std::string::npos) << status.ToString();
+TEST_F(CatalogueTest, ADamagedHeaderOrAnOlderFormatIsSetAside) {
+  std::string version;
+  AppendLittle(std::uint32_t{0}, &version);
+  for (const auto& [key, value] : {std::pair<std::string, std::string>{"header", "short"}, {"format", version}}) {
+    ASSERT_STATUS_OK(catalogue_->Commit(1, File(x, a, 42)));
+    Spoil("meta", key, value);
+    Open();
+    EXPECT_NE(catalogue_->set_aside().find(key), std::string::npos) << catalogue_->set_aside();
+    EXPECT_EQ(catalogue_->nodes(), 0u);
+    EXPECT_EQ(catalogue_->header().batch, 0u);
+    EXPECT_TRUE(std::filesystem::exists(dir() + ".damaged/data.mdb"));
+  }
+  Open();
+  EXPECT_EQ(catalogue_->set_aside(), "");
 }
 
 TEST_F(CatalogueTest, ADamagedRecordReadsAsAbsentAndStopsCommitsUntilCleared) {
@@ -146,6 +161,8 @@ TEST_F(CatalogueTest, ADamagedRecordReadsAsAbsentAndStopsCommitsUntilCleared) {
   ASSERT_STATUS_OK(catalogue_->Clear());
   EXPECT_STATUS_OK(catalogue_->health());
   EXPECT_STATUS_OK(catalogue_->Commit(2, File(x, TestId(11), 1)));
+  Open();
+  EXPECT_NE(catalogue_->set_aside(), "") << "where one record was damaged, others may be";
 }
 
 TEST_F(CatalogueTest, DamageFoundInTheMidstOfACommitAbandonsIt) {

@@ -7,7 +7,9 @@
 #include <system_error>
 #include <utility>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
+#include "catalogue/store_check.h"
 #include "model/failure.h"
 
 namespace fanmirror::catalogue {
@@ -21,7 +23,30 @@ bool IsShortage(int rc) {
   return rc == ENOSPC || rc == EDQUOT || rc == ENOMEM || rc == EAGAIN || rc == EMFILE || rc == ENFILE;
 }
 
+constexpr char kDamagePayload[] = "fanmirror/damage";
+
+// LMDB's MDB_PANIC: a sync failed before; EIO: pages cannot be read, or nobody knows what of them was written.
+bool IsDamageCode(int rc) {
+  return rc == MDB_INVALID || rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND || rc == MDB_PANIC || rc == EIO;
+}
+
+absl::Status AsDamage(absl::Status status) {
+  status.SetPayload(kDamagePayload, absl::Cord("1"));
+  return status;
+}
+
 }  // namespace
+
+bool IsDamage(const absl::Status& status) { return status.GetPayload(kDamagePayload).has_value(); }
+
+absl::Status SetStoreAside(const std::string& dir) {
+  const std::string aside = dir + ".damaged";
+  std::error_code error;
+  std::filesystem::remove_all(aside, error);
+  if (!error) std::filesystem::rename(dir, aside, error);
+  if (!error) return absl::OkStatus();
+  return model::SystemFailure(Reaction::kHaltJob, "rename", dir, error.value(), "remove " + model::QuotePath(dir) + " by hand");
+}
 
 absl::Status MakeStoreDir(const std::string& dir) {
   std::error_code ignored;  // mkdir tells the reason better
@@ -35,6 +60,8 @@ absl::StatusOr<std::unique_ptr<Environment>> Environment::Open(const std::string
                                                                Durability durability) {
   if (absl::Status made = MakeStoreDir(dir); !made.ok()) return made;
   auto env = std::unique_ptr<Environment>(new Environment(dir, what, cure));
+  if (absl::Status sound = env->CheckBefore(); !sound.ok()) return sound;
+  if (absl::Status broken = BreakSeal(dir); !broken.ok()) return broken;
   int rc = mdb_env_create(&env->env_);
   if (rc == 0) rc = mdb_env_set_mapsize(env->env_, kMapBytes);
   if (rc == 0) rc = mdb_env_set_maxdbs(env->env_, tables);
@@ -45,11 +72,24 @@ absl::StatusOr<std::unique_ptr<Environment>> Environment::Open(const std::string
   int dead = 0;
   if (rc == 0) rc = mdb_reader_check(env->env_, &dead);
   if (rc != 0) return env->Error("open", rc);
+  env->NoteWritten();
   return env;
 }
 
 Environment::~Environment() {
-  if (env_ != nullptr) mdb_env_close(env_);
+  if (env_ == nullptr) return;
+  mdb_env_close(env_);
+  if (doubt_ || DescribeData(dir_) == written_) WriteSeal(dir_, doubt_);
+}
+
+absl::Status Environment::CheckBefore() const {
+  const Seal seal = ReadSeal(dir_);
+  if (seal == Seal::kClosed) return absl::OkStatus();
+  const std::string at = absl::StrCat(what_, " ", model::QuotePath(dir_), ": ");
+  if (seal == Seal::kDoubt) return AsDamage(Failure(Reaction::kHaltJob, absl::StrCat(at, "a read or a write of it failed")));
+  const absl::Status sound = CheckStore(dir_ + "/data.mdb");
+  if (sound.ok()) return absl::OkStatus();
+  return AsDamage(Failure(Reaction::kHaltJob, absl::StrCat(at, "damaged: ", std::string(sound.message()))));
 }
 
 absl::Status Environment::Error(std::string_view call, int rc) const {
@@ -61,15 +101,18 @@ absl::Status Environment::Error(std::string_view call, int rc) const {
   if (IsShortage(rc)) {
     return Failure(Reaction::kRetry, absl::StrCat(at, mdb_strerror(rc), "; make room there"));
   }
-  const bool foreign =
-      rc == MDB_INVALID || rc == MDB_VERSION_MISMATCH || rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND;
-  return Failure(Reaction::kHaltJob, absl::StrCat(at, mdb_strerror(rc), "; ",
-                                                  foreign ? cure_ : "check the disk it is on, then restart"));
+  doubt_ = true;
+  const bool damage = IsDamageCode(rc);
+  const bool foreign = damage || rc == MDB_VERSION_MISMATCH;
+  absl::Status status = Failure(Reaction::kHaltJob, absl::StrCat(at, mdb_strerror(rc), "; ",
+                                                                 foreign ? cure_ : "check the disk it is on, then restart"));
+  return damage ? AsDamage(std::move(status)) : status;
 }
 
 absl::Status Environment::Damaged(std::string_view where) const {
-  return Failure(Reaction::kHaltJob, absl::StrCat(what_, " ", model::QuotePath(dir_), ": the entry of ",
-                                                  std::string(where), " does not parse; ", cure_));
+  doubt_ = true;
+  return AsDamage(Failure(Reaction::kHaltJob, absl::StrCat(what_, " ", model::QuotePath(dir_), ": the entry of ",
+                                                           std::string(where), " does not parse; ", cure_)));
 }
 
 absl::Status Environment::Newer(unsigned int found, unsigned int known) const {
@@ -147,6 +190,7 @@ absl::StatusOr<std::optional<std::string_view>> Transaction::FirstKeyFrom(MDB_db
 
 absl::Status Transaction::Commit() {
   const int rc = mdb_txn_commit(std::exchange(txn_, nullptr));
+  env_->NoteWritten();
   return rc == 0 ? absl::OkStatus() : env_->Error("commit", rc);
 }
 

@@ -2,6 +2,7 @@
 
 #include <lmdb.h>
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "catalogue/seal.h"
 
 namespace fanmirror::catalogue {
 
@@ -25,7 +27,8 @@ class Environment {
     kNoSync,  // a commit survives the process, not the host
   };
   // `what` names the store in messages ("catalogue"), `cure` is what a person can do when it is damaged.
-  // `dir` is made (0700) when missing. `*rc`, when given, gets LMDB's own result.
+  // `dir` is made (0700) when missing. What was not closed in order is read through first (see seal.h), which takes as long
+  // as reading the file.
   static absl::StatusOr<std::unique_ptr<Environment>> Open(const std::string& dir, std::string_view what,
                                                            std::string_view cure, unsigned int tables,
                                                            Durability durability);
@@ -34,7 +37,8 @@ class Environment {
   Environment& operator=(const Environment&) = delete;
 
   MDB_env* get() const { return env_; }
-  // The status for LMDB's result `rc` (not MDB_SUCCESS) of `call`.
+  // The status for LMDB's result `rc` (not MDB_SUCCESS) of `call`. All but a shortage leaves the store in doubt: it will be
+  // found damaged when it is opened next.
   absl::Status Error(std::string_view call, int rc) const;
   // The status for something stored that does not parse.
   absl::Status Damaged(std::string_view where) const;
@@ -47,8 +51,19 @@ class Environment {
   const std::string dir_;
   const std::string what_;
   const std::string cure_;
+  friend class Transaction;
+  absl::Status CheckBefore() const;
+  // What the data looks like after a write of ours. Another look at the end: somebody else wrote, and it is not sealed.
+  void NoteWritten() const { written_ = DescribeData(dir_); }
   MDB_env* env_ = nullptr;
+  mutable std::atomic<bool> doubt_{false};
+  mutable std::string written_;  // by the one writer at a time
 };
+
+// Whether the store itself is damaged or in doubt, and not the disk, our privileges or our version in the way.
+bool IsDamage(const absl::Status& status);
+// Renames the store's directory to `dir`.damaged, for a look at it; what was there before goes. It is not open.
+absl::Status SetStoreAside(const std::string& dir);
 
 // Makes `dir` (0700) and its parents when they are missing.
 absl::Status MakeStoreDir(const std::string& dir);

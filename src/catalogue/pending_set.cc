@@ -36,7 +36,7 @@ absl::Status RemoveFile(const std::string& path) {
 // The old set goes before the new boot id comes: whenever this is cut short, it is done again.
 absl::Status StartEmpty(const std::string& dir, const std::string& boot_id) {
   if (absl::Status status = MakeStoreDir(dir); !status.ok()) return status;
-  for (const char* file : {"boot_id", "data.mdb", "lock.mdb"}) {
+  for (const char* file : {"boot_id", "data.mdb", "lock.mdb", "seal"}) {
     if (absl::Status status = RemoveFile(absl::StrCat(dir, "/", file)); !status.ok()) return status;
   }
   const std::string path = absl::StrCat(dir, "/boot_id");
@@ -164,6 +164,8 @@ absl::StatusOr<std::unique_ptr<PendingSet>> PendingSet::Open(const std::string& 
   set->store_ = *std::move(store);
   return set;
 }
+
+absl::Status PendingSet::Discard(const std::string& dir) { return RemoveFile(absl::StrCat(dir, "/boot_id")); }
 
 bool PendingSet::kept() const { return store_->kept; }
 

@@ -52,6 +52,8 @@ class PendingSet {
   static absl::StatusOr<std::unique_ptr<PendingSet>> Open(const std::string& dir, const std::string& boot_id,
                                                           Timing timing);
   ~PendingSet();
+  // The set in `dir`, which is not open, starts empty when it is opened next.
+  static absl::Status Discard(const std::string& dir);
 
   // True when the set was kept from an earlier process of the same boot which had noted something. When false, only a
   // scan tells what there is to do.

@@ -11,7 +11,7 @@
 
 namespace fanmirror::catalogue {
 
-// The catalogue as LMDB holds it (env "catalogue"). Version 2.
+// The catalogue as LMDB holds it (env "catalogue"). Version 3.
 //
 //   table meta    "format" -> version:u32
 //                 "header" -> header
@@ -25,7 +25,7 @@ namespace fanmirror::catalogue {
 //   device = major:u32 minor:u32
 //   hash   = low:u64 high:u64
 //   name   = id length:u8 byte*length               1..255 bytes, none of them '/' or NUL
-//   header = batch:u64 has_root:u8 [id] length:u8 instance length:u8 filesystem [held_of:u64 if not 0]
+//   header = batch:u64 complete:u8 has_root:u8 [id] length:u8 instance length:u8 filesystem [held_of:u64 if not 0]
 //
 // Reasons:
 // - Keys of names begin with a self-delimiting id, so no directory's key is a prefix of another's: the children of a
@@ -36,7 +36,7 @@ namespace fanmirror::catalogue {
 // - No key is longer than 40 + 255 bytes; LMDB as Debian builds it takes 511.
 // - Nothing is believed: what does not parse to its last byte is an error of the store, never a guess.
 
-constexpr std::uint32_t kCatalogueFormat = 2;
+constexpr std::uint32_t kCatalogueFormat = 3;
 constexpr std::size_t kMaxNameBytes = 255;   // NAME_MAX of Linux
 constexpr std::size_t kMaxHeaderText = 255;  // bytes of instance and of filesystem: their length is one byte
 

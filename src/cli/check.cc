@@ -60,6 +60,9 @@ void CheckHost(Findings* findings) {
 }
 
 void CheckSource(const config::Job& job, Findings* findings) {
+  if (!job.source_missing.empty()) {
+    return findings->Problem(absl::StrCat(job.source_place, ": job ", job.name, ": ", job.source_missing));
+  }
   const auto mount = watch::ResolveMount(job.source);
   if (!mount.ok())
     return findings->Problem(absl::StrCat("job ", job.name, ": ", std::string(mount.status().message())));

@@ -11,6 +11,7 @@ void AddDaemon(CLI::App& app, int* exit_code);
 void AddStatus(CLI::App& app, int* exit_code);
 void AddWait(CLI::App& app, int* exit_code);
 void AddApprove(CLI::App& app, int* exit_code);
+void AddAdopt(CLI::App& app, int* exit_code);
 void AddCheck(CLI::App& app, int* exit_code);
 void AddReceive(CLI::App& app, int* exit_code);
 

@@ -11,6 +11,7 @@
 #include "cli/exit.h"
 #include "config/config.h"
 #include "daemon/log.h"
+#include "daemon/opening.h"
 #include "daemon/stop_signal.h"
 #include "model/failure.h"
 #include "watch/mount.h"
@@ -20,13 +21,14 @@ namespace {
 
 using daemon::Severity;
 
-// What the configuration can say wrong beyond its text; found before anything runs.
+// A source that was never mirrored and is not there, or unfit, is a mistake in the configuration, found before anything
+// runs. One that was mirrored before is waited for: its filesystem is not mounted yet, and other jobs need not wait.
 absl::Status CheckSources(const config::Config& config) {
   for (const config::Job& job : config.jobs) {
-    if (const auto mount = watch::ResolveMount(job.source); !mount.ok()) {
-      const std::string message(mount.status().message());
-      return absl::InvalidArgumentError(absl::StrCat(job.source_place, ": job ", job.name, ": ", message));
-    }
+    std::string message = job.source_missing;
+    if (message.empty()) message = std::string(watch::ResolveMount(job.source).status().message());
+    if (message.empty() || daemon::WasMirrored(job, config.state_dir)) continue;
+    return absl::InvalidArgumentError(absl::StrCat(job.source_place, ": job ", job.name, ": ", message));
   }
   return absl::OkStatus();
 }

@@ -17,6 +17,7 @@ int Main(int argc, const char* const* argv) {
   AddStatus(app, &exit_code);
   AddWait(app, &exit_code);
   AddApprove(app, &exit_code);
+  AddAdopt(app, &exit_code);
   AddCheck(app, &exit_code);
   AddReceive(app, &exit_code);
   try {

@@ -11,6 +11,7 @@
 #include "cli/exit.h"
 #include "cli/values.h"
 #include "model/failure.h"
+#include "os/tree.h"
 #include "scan/walk.h"
 
 namespace fanmirror::cli {
@@ -43,7 +44,7 @@ int MirrorRun::Run() {
   if (!daemon.ok()) return Fail(kFailed, daemon.status());
   daemon_ = *std::move(daemon);
   starting_ = false;
-  if (const auto why = daemon::WhyStopped(job(), target())) {
+  if (const auto why = target().WhyStopped()) {
     if (terminal_ != nullptr) terminal_->Clear();
     return Fail(kFailed, *why);
   }
@@ -57,7 +58,7 @@ int MirrorRun::Run() {
   if (terminal_ != nullptr) terminal_->Clear();
   JoinThreads();
   daemon_->Stop();
-  const Progress progress = target().replicator->progress();
+  const Progress progress = target().status().progress;
   Log(Severity::kInfo,
       absl::StrFormat("ended: %d files, %s durable, %d pending", progress.acked_files,
                       FormatBytes(static_cast<double>(progress.acked_bytes)), progress.pending));
@@ -79,7 +80,9 @@ void MirrorRun::WaitForInitialSync() {
 }
 
 void MirrorRun::CountSource() {
-  const scan::Total total = scan::Count(*job().tree, job().selection, ending_);
+  const auto tree = os::Tree::Open(config_.jobs.front().source);
+  if (!tree.ok()) return;  // then there is no percentage
+  const scan::Total total = scan::Count(**tree, job().source().selection, ending_);
   if (ending_) return;
   std::lock_guard lock(mutex_);
   total_ = SyncProgress::Total{total.files, total.bytes};
@@ -87,7 +90,7 @@ void MirrorRun::CountSource() {
 
 int MirrorRun::Loop() {
   while (true) {
-    const Progress progress = target().replicator->progress();
+    const Progress progress = target().status().progress;
     if (const std::optional<int> code = Verdict(progress)) return *code;
     if (terminal_ != nullptr) terminal_->Draw(LineFor(progress));
     pollfd stop{stop_.fd(), POLLIN, 0};
@@ -102,12 +105,12 @@ std::optional<int> MirrorRun::Verdict(const Progress& progress) {
       progress.state == replicate::State::kHolding) {
     if (!connected_) connected_ = absl::Now();
   }
-  if (const auto why = daemon::WhyStopped(job(), target())) {
+  if (const auto why = target().WhyStopped()) {
     if (terminal_ != nullptr) terminal_->Clear();
     return Fail(kFailed, *why);
   }
   // A service goes on trying; a person, or a script, with a mistyped host wants to know.
-  if (once_ && !connected_ && !progress.last_error.empty() && progress.last_error != target().earlier_error) {
+  if (once_ && !connected_ && !progress.last_error.empty() && progress.last_error != target().earlier_error()) {
     if (terminal_ != nullptr) terminal_->Clear();
     return Fail(kFailed, progress.last_error);
   }

@@ -136,6 +136,13 @@ std::string CheckPath(std::string_view key, const std::string& path) {
   return "";
 }
 
+std::string MissingSource(const Job& job) {
+  const auto source = Place::Resolve(job.source);
+  if (!source.ok()) return absl::StrCat("source: ", std::string(source.status().message()));
+  if (source->exists()) return "";
+  return absl::StrCat("source ", QuotePath(job.source), " does not exist; create it or correct the path");
+}
+
 std::optional<Problem> FindProblem(const Job& job, std::size_t index) {
   const auto of_job = [&](std::string_view key, Complaint complaint) {
     return Problem{index, std::nullopt, key, std::move(complaint)};
@@ -145,10 +152,9 @@ std::optional<Problem> FindProblem(const Job& job, std::size_t index) {
   if (Complaint complaint = CheckPath("source", job.source); !complaint.empty())
     return of_job("source", complaint);
   const auto source = Place::Resolve(job.source);
-  if (!source.ok()) return of_job("source", absl::StrCat("source: ", std::string(source.status().message())));
-  const std::string quoted = absl::StrCat("source ", QuotePath(job.source));
-  if (!source->exists()) return of_job("source", quoted + " does not exist; create it or correct the path");
-  if (!source->is_directory()) return of_job("source", quoted + " is not a directory; name a directory");
+  if (source.ok() && source->exists() && !source->is_directory()) {
+    return of_job("source", absl::StrCat("source ", QuotePath(job.source), " is not a directory; name a directory"));
+  }
   std::string_view key;
   if (Complaint complaint = CheckTimes(job, &key); !complaint.empty()) return of_job(key, complaint);
   if (job.targets.empty()) {
@@ -166,7 +172,7 @@ std::optional<Problem> FindProblem(const Job& job, std::size_t index) {
                      absl::StrCat("target name '", target.name, "' is used twice in job '", job.name,
                                   "'; choose another")};
     }
-    if (!target.host.empty()) continue;
+    if (!target.host.empty() || !source.ok()) continue;
     if (Complaint complaint = CheckLocalTarget(target, job, *source); !complaint.empty()) {
       return Problem{index, t, "path", complaint};
     }

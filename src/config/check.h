@@ -21,6 +21,10 @@ struct Problem {
 // message.
 std::string CheckPath(std::string_view key, const std::string& path);
 
+// Why the source of a job whose path is well-formed is not there, as "cause; cure"; empty when it is, or when something is
+// there that is no directory. Blocks on the filesystem.
+std::string MissingSource(const Job& job);
+
 // The first problem of one job by itself; `index` is its Problem::job.
 std::optional<Problem> FindProblem(const Job& job, std::size_t index);
 // The first problem of the whole: each job by itself, and the jobs together.

@@ -22,7 +22,7 @@ using Complaint = std::string;
 
 // Both resolved, for the checks between jobs.
 struct Resolved {
-  Place source;
+  std::optional<Place> source;                // nullopt: cannot be looked at now
   std::vector<std::optional<Place>> targets;  // nullopt: on a host
 };
 
@@ -76,8 +76,9 @@ std::optional<Problem> FindOverlap(const Config& config, const std::vector<Resol
 
 // Whether what job `from` writes is (part of) what job `to` reads.
 bool Feeds(const Resolved& from, const Resolved& to) {
+  if (!to.source) return false;
   return std::any_of(from.targets.begin(), from.targets.end(), [&](const std::optional<Place>& target) {
-    return target.has_value() && (target->IsInsideOrSame(to.source) || to.source.IsInsideOrSame(*target));
+    return target.has_value() && (target->IsInsideOrSame(*to.source) || to.source->IsInsideOrSame(*target));
   });
 }
 
@@ -114,8 +115,8 @@ Complaint CheckStateDirectory(const Config& config, const std::vector<Resolved>&
       return absl::StrCat("state_dir ", QuotePath(config.state_dir), " is inside target '",
                           config.jobs[j].targets[t].name, "' of job '", config.jobs[j].name, "'; move it");
     }
-    const std::string& root = resolved[j].source.real();
-    if (!state->IsInsideOrSame(resolved[j].source)) continue;
+    if (!resolved[j].source || !state->IsInsideOrSame(*resolved[j].source)) continue;
+    const std::string& root = resolved[j].source->real();
     if (IsBeneathOrSame(state->real(), root) && state->real().size() > root.size()) {
       const std::string below = state->real().substr(root == "/" ? 1 : root.size() + 1);
       if (config.jobs[j].filter.ExcludesWithParents(below, true)) continue;
@@ -161,8 +162,8 @@ std::optional<Problem> FindProblem(const Config& config) {
                      absl::StrCat("job name '", job.name, "' is used twice; choose another")};
     }
     auto source = Place::Resolve(job.source);
-    if (!source.ok()) return Problem{j, std::nullopt, "source", std::string(source.status().message())};
-    resolved.push_back({*std::move(source), {}});
+    resolved.emplace_back();
+    if (source.ok()) resolved.back().source = *std::move(source);
     for (std::size_t t = 0; t < job.targets.size(); ++t) {
       resolved.back().targets.emplace_back();
       if (!job.targets[t].host.empty()) continue;

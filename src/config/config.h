@@ -37,6 +37,9 @@ struct Job {
   std::string name;
   std::string source;  // absolute, without "..", repeated or trailing '/'
   std::string source_place;  // FILE:LINE:COLUMN of it, for messages; empty when not from a file
+  // "cause; cure" when it cannot be reached now: not there, or it cannot be looked at. Not for Load to refuse, since its
+  // filesystem may only not be mounted yet.
+  std::string source_missing;
   // TOML keeps no order between keys, and the first rule that matches decides. So the keys have an order of
   // their own, that of exceptions before what they are exceptions from: include, filter, exclude,
   // exclude_from; within a key the order is the file's. `filter` alone can hold any order of '+' and '-'.
@@ -56,13 +59,15 @@ struct Config {
 };
 
 // Reads and checks a configuration file: syntax, keys, types, values, names used twice, a target inside its
-// source or the reverse, a missing source, jobs that feed each other in a loop. Blocks on the filesystem.
+// source or the reverse, jobs that feed each other in a loop (as far as what is there tells; a missing source is left to
+// the caller, see Job::source_missing). Blocks on the filesystem.
 // Throws nothing. The error is one line: FILE:LINE:COLUMN: cause; cure.
 absl::StatusOr<Config> Load(const std::string& file);
 // The same for text; `file` is for messages (and relative exclude_from paths are relative to its directory).
 absl::StatusOr<Config> Parse(const std::string& text, const std::string& file);
 
-// What Load checks of a job beyond its syntax; for jobs that do not come from a file. One line: cause; cure.
+// What Load checks of a job beyond its syntax, and that its source is there; for jobs that do not come from a file. One
+// line: cause; cure.
 absl::Status CheckJob(const Job& job);
 
 }  // namespace fanmirror::config

@@ -276,6 +276,7 @@ absl::StatusOr<Config> Parse(const std::string& text, const std::string& file) {
       sink.Fail(Locate(root, *problem), problem->message);
   }
   if (sink.failed()) return sink.status();
+  for (Job& job : config.jobs) job.source_missing = MissingSource(job);
   return config;
 }
 
@@ -291,8 +292,9 @@ absl::StatusOr<Config> Load(const std::string& file) {
 
 absl::Status CheckJob(const Job& job) {
   const std::optional<Problem> problem = FindProblem(job, 0);
-  if (!problem.has_value()) return absl::OkStatus();
-  return model::Failure(model::Reaction::kHaltJob, problem->message);
+  const std::string message = problem.has_value() ? problem->message : MissingSource(job);
+  if (message.empty()) return absl::OkStatus();
+  return model::Failure(model::Reaction::kHaltJob, message);
 }
 
 }  // namespace fanmirror::config

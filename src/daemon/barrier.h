@@ -17,7 +17,7 @@ struct BarrierRequest {
 };
 
 // Blocks until everything that changed before the call is durable on the chosen targets. Fails at once when
-// one of them is halted or did not start, and after the timeout with what it waited for and the last error.
+// one of them does not run (paused, halted, ...), and after the timeout with what it waited for and the last error.
 // `abandoned` (any thread may make it true) ends it early. Thread-safe.
 absl::Status WaitForBarrier(const Jobs& jobs, const BarrierRequest& request,
                             const std::function<bool()>& abandoned);

@@ -1,5 +1,6 @@
 #include "daemon/barrier.h"
 
+#include <atomic>
 #include <thread>
 
 #include "absl/time/clock.h"
@@ -23,6 +24,7 @@ class BarrierTest : public ::testing::Test {
   std::string ErrorOf(const BarrierRequest& request) { return std::string(Wait(request).message()); }
 
   Jobs jobs_;
+  std::atomic<bool> reopened_{false};
   FakeReplicator* const a_ = AddJob(&jobs_, "a", "one");
   FakeReplicator* const b_ = AddJob(&jobs_, "b", "two");
 };
@@ -72,9 +74,34 @@ TEST_F(BarrierTest, FailsWhenATargetIsHaltedMeanwhile) {
   later.join();
 }
 
-TEST_F(BarrierTest, FailsForAJobThatDidNotStart) {
-  jobs_[1]->error = "the source is not there";
-  EXPECT_EQ(ErrorOf({"b", "", absl::Minutes(5)}), "b/two did not start: the source is not there");
+TEST_F(BarrierTest, FailsAtOnceForATargetThatIsHeld) {
+  Target& target = *jobs_[1]->targets.front();
+  target.SetHold(Hold::kPaused, "the source is not there");
+  EXPECT_EQ(ErrorOf({"b", "", absl::Minutes(5)}), "b/two paused: the source is not there");
+  target.Close();
+  target.SetHold(Hold::kNeedsAdoption, "another one is there");
+  EXPECT_EQ(ErrorOf({"b", "", absl::Minutes(5)}), "b/two needs-adoption: another one is there");
+  EXPECT_TRUE(jobs_[0]->targets.front()->WhyStopped() == std::nullopt);
+}
+
+// What the first replicator had not proved, the second finds by its scan: its own mark counts.
+TEST_F(BarrierTest, WaitsForTheReplicatorThatRunsNow) {
+  a_->mark = 5;
+  std::thread later([this] {
+    Target& target = *jobs_[0]->targets.front();
+    absl::SleepFor(absl::Milliseconds(20));
+    auto second = std::make_unique<FakeReplicator>();
+    FakeReplicator* raw = second.get();
+    raw->mark = 1;
+    target.Close();
+    target.Run(std::move(second));
+    absl::SleepFor(absl::Milliseconds(20));
+    reopened_ = true;
+    raw->reached = 1;
+  });
+  EXPECT_TRUE(Wait({"a", "", absl::Seconds(30)}).ok());
+  EXPECT_TRUE(reopened_);
+  later.join();
 }
 
 TEST_F(BarrierTest, NamesWhatThereIsWhenNothingIsChosen) {

@@ -11,7 +11,11 @@ namespace {
 
 using nlohmann::json;
 
-constexpr char kCommands[] = "status, wait, approve";
+constexpr char kCommands[] = "status, wait, approve, adopt";
+
+bool NamesAJob(Request::Command command) {
+  return command == Request::Command::kApprove || command == Request::Command::kAdopt;
+}
 
 absl::Status Refusal(const std::string& line) {
   return model::Failure(model::Reaction::kSkipAndReport, line);
@@ -41,6 +45,8 @@ absl::Status ReadCommand(const json& value, Request* request) {
     request->command = Request::Command::kWait;
   } else if (command == "approve") {
     request->command = Request::Command::kApprove;
+  } else if (command == "adopt") {
+    request->command = Request::Command::kAdopt;
   } else {
     return Refusal(absl::StrCat("unknown command ", model::QuotePath(command), "; there are: ", kCommands));
   }
@@ -50,12 +56,13 @@ absl::Status ReadCommand(const json& value, Request* request) {
 absl::Status ReadField(const std::string& key, const json& value, Request* request) {
   const bool wait = request->command == Request::Command::kWait;
   const bool status = request->command == Request::Command::kStatus;
+  const bool names_a_job = NamesAJob(request->command);
   if (key == "command") return absl::OkStatus();
   if (wait && key == "job") return ReadText(value, key, &request->barrier.job);
   if (wait && key == "target") return ReadText(value, key, &request->barrier.target);
   if (wait && key == "timeout_seconds") return ReadTimeout(value, &request->barrier.timeout);
-  if (!wait && !status && key == "job") return ReadText(value, key, &request->choice.job);
-  if (!wait && !status && key == "target") return ReadText(value, key, &request->choice.target);
+  if (names_a_job && key == "job") return ReadText(value, key, &request->choice.job);
+  if (names_a_job && key == "target") return ReadText(value, key, &request->choice.target);
   if (status && key == "follow") {
     if (!value.is_boolean()) return Refusal("\"follow\" must be true or false");
     request->follow = value.get<bool>();
@@ -76,7 +83,7 @@ absl::StatusOr<Request> ParseRequest(std::string_view line) {
   for (const auto& [key, value] : object.items()) {
     if (absl::Status status = ReadField(key, value, &request); !status.ok()) return status;
   }
-  if (request.command == Request::Command::kApprove && request.choice.job.empty()) {
+  if (NamesAJob(request.command) && request.choice.job.empty()) {
     return Refusal("this command needs a \"job\"");
   }
   return request;
@@ -86,8 +93,9 @@ std::string FormatRequest(const Request& request) {
   json object;
   if (request.command == Request::Command::kStatus) {
     object = {{"command", "status"}, {"follow", request.follow}};
-  } else if (request.command == Request::Command::kApprove) {
-    object = {{"command", "approve"}, {"job", request.choice.job}};
+  } else if (NamesAJob(request.command)) {
+    const bool adopt = request.command == Request::Command::kAdopt;
+    object = {{"command", adopt ? "adopt" : "approve"}, {"job", request.choice.job}};
     if (!request.choice.target.empty()) object["target"] = request.choice.target;
   } else {
     object = {{"command", "wait"}, {"timeout_seconds", absl::ToDoubleSeconds(request.barrier.timeout)}};

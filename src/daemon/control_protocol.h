@@ -12,6 +12,7 @@
 //   {"command":"status","follow":true}                     -> the same once a second, until the client closes
 //   {"command":"wait","job":"a","target":"b","timeout_seconds":60}  -> {"ok":true} when it is durable
 //   {"command":"approve","job":"a","target":"b"}           -> {"ok":true}; "target" may be left out: all of the job
+//   {"command":"adopt","job":"a","target":"b"}             -> the same
 // Of "wait", "job", "target" and "timeout_seconds" may be left out. Any failure: {"ok":false,"error":"one line"}.
 namespace fanmirror::daemon {
 
@@ -21,11 +22,11 @@ inline constexpr std::size_t kMaxRequestBytes = 16 * 1024;
 inline constexpr absl::Duration kMaxTimeout = absl::Hours(24 * 365);
 
 struct Request {
-  enum class Command { kStatus, kWait, kApprove };
+  enum class Command { kStatus, kWait, kApprove, kAdopt };
   Command command = Command::kStatus;
   bool follow = false;     // kStatus
   BarrierRequest barrier;  // kWait
-  TargetChoice choice;     // kApprove; its job is not empty
+  TargetChoice choice;     // kApprove, kAdopt; its job is not empty
 };
 
 // `line` without its newline; any bytes.

@@ -45,9 +45,9 @@ TEST(ParseRequest, RefusesInOneLine) {
   EXPECT_EQ(ErrorOf(""), "a request is one JSON object on one line");
   EXPECT_EQ(ErrorOf("[]"), "a request is one JSON object on one line");
   EXPECT_EQ(ErrorOf("{\"command\":\"status\""), "a request is one JSON object on one line");
-  EXPECT_EQ(ErrorOf("{}"), "a request needs a \"command\"; there are: status, wait, approve");
+  EXPECT_EQ(ErrorOf("{}"), "a request needs a \"command\"; there are: status, wait, approve, adopt");
   EXPECT_EQ(ErrorOf(R"({"command":7})"), "\"command\" must be a string");
-  EXPECT_EQ(ErrorOf(R"({"command":"sta\ntus"})"), "unknown command 'sta\\x0atus'; there are: status, wait, approve");
+  EXPECT_EQ(ErrorOf(R"({"command":"sta\ntus"})"), "unknown command 'sta\\x0atus'; there are: status, wait, approve, adopt");
   EXPECT_EQ(ErrorOf(R"({"command":"status","job":"a"})"), "unknown field 'job' for this command");
   EXPECT_EQ(ErrorOf(R"({"command":"status","follow":1})"), "\"follow\" must be true or false");
   EXPECT_EQ(ErrorOf(R"({"command":"wait","job":null})"), "\"job\" must be a string");
@@ -90,6 +90,10 @@ TEST(FormatRequest, IsReadBackAsItWas) {
   EXPECT_EQ(approved->command, Request::Command::kApprove);
   EXPECT_EQ(approved->choice.job, "a");
   EXPECT_EQ(approved->choice.target, "t");
+  approve.command = Request::Command::kAdopt;
+  const auto adopted = ParseRequest(FormatRequest(approve));
+  ASSERT_TRUE(adopted.ok()) << adopted.status();
+  EXPECT_EQ(adopted->command, Request::Command::kAdopt);
   Request follow;
   follow.follow = true;
   const auto status = ParseRequest(FormatRequest(follow));

@@ -165,6 +165,9 @@ bool ControlServer::AnswerLine(int socket, std::string_view line) {
   if (request->command == Request::Command::kApprove) {
     return SendLine(socket, FormatAnswer(handlers_.approve(request->choice)));
   }
+  if (request->command == Request::Command::kAdopt) {
+    return SendLine(socket, FormatAnswer(handlers_.adopt(request->choice)));
+  }
   if (request->follow) return Follow(socket);
   return SendLine(socket, FormatStatusAnswer(handlers_.status()));
 }

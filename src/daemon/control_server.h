@@ -20,6 +20,7 @@ struct ControlHandlers {
   // `abandoned`: the client went, or the server ends.
   std::function<absl::Status(const BarrierRequest&, const std::function<bool()>& abandoned)> wait;
   std::function<absl::Status(const TargetChoice&)> approve;
+  std::function<absl::Status(const TargetChoice&)> adopt;
 };
 
 // The unix stream socket that the commands talk to: for its owner only, a thread a client.

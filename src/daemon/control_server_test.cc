@@ -34,6 +34,9 @@ ControlHandlers Handlers() {
           },
           [](const TargetChoice& choice) {
             return model::Failure(model::Reaction::kHaltJob, "approved " + choice.job + "/" + choice.target);
+          },
+          [](const TargetChoice& choice) {
+            return model::Failure(model::Reaction::kHaltJob, "adopted " + choice.job + "/" + choice.target);
           }};
 }
 
@@ -87,7 +90,7 @@ TEST_F(ControlServerTest, AnswersStatusAndWait) {
   EXPECT_EQ(client->Ask(Wait("missing")).status().message(), "no job 'missing'");
 }
 
-TEST_F(ControlServerTest, PassesOnWhatIsApproved) {
+TEST_F(ControlServerTest, PassesOnWhatIsApprovedOrAdopted) {
   const auto server = Start(Handlers());
   Request request;
   request.command = Request::Command::kApprove;
@@ -95,6 +98,8 @@ TEST_F(ControlServerTest, PassesOnWhatIsApproved) {
   auto client = ControlClient::Connect(path_);
   ASSERT_TRUE(client.ok()) << client.status();
   EXPECT_EQ(client->Ask(request).status().message(), "approved a/t");
+  request.command = Request::Command::kAdopt;
+  EXPECT_EQ(client->Ask(request).status().message(), "adopted a/t");
 }
 
 TEST_F(ControlServerTest, IsForItsOwnerOnly) {

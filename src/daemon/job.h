@@ -8,40 +8,35 @@
 
 #include "absl/status/statusor.h"
 #include "config/config.h"
-#include "daemon/rate_meter.h"
-#include "os/tree.h"
-#include "replicate/replicator.h"
+#include "daemon/target.h"
 #include "scan/walk.h"
 #include "watch/mount.h"
 #include "watch/watcher.h"
 
 namespace fanmirror::daemon {
 
-// One target of a job, as it runs. Built by the daemon before its threads start; after that nothing but
-// `rates` changes.
-struct Target {
-  config::Target config;
-  std::unique_ptr<replicate::Replicator> replicator;  // none when it could not be opened: `error` says why
-  std::string error;
-  std::string earlier_error;  // what `last_error` is before anything was tried: kept from the run before
+// One job and its targets, as everybody sees them; what runs of it is opened and closed by its JobRunner. Thread-safe.
+class Job {
+ public:
+  explicit Job(const config::Job& job_config);
 
-  void Sample(absl::Time now);  // progress into the rates
-  Rates rates() const;
+  const config::Job config;
+  const std::vector<std::unique_ptr<Target>> targets;
+
+  // The source as it was opened last.
+  struct SourceView {
+    watch::Mount mount;
+    scan::Selection selection;
+    std::shared_ptr<watch::Watcher> watcher;  // null while it is not open
+  };
+  SourceView source() const;
+  // The job's thread alone.
+  void SetSource(SourceView source);
+  void SourceClosed();
 
  private:
   mutable std::mutex mutex_;
-  RateMeter meter_;
-};
-
-// One job as it runs.
-struct Job {
-  config::Job config;
-  watch::Mount mount;
-  std::unique_ptr<os::Tree> tree;     // none when the source could not be opened: `error` says why
-  watch::Watcher* watcher = nullptr;  // of the filesystem; shared with the other jobs on it
-  scan::Selection selection;
-  std::string error;  // why the job could not start; empty: it runs
-  std::vector<std::unique_ptr<Target>> targets;
+  SourceView source_;  // guarded by mutex_
 };
 
 using Jobs = std::vector<std::unique_ptr<Job>>;
@@ -60,13 +55,5 @@ absl::StatusOr<std::vector<ChosenTarget>> ChooseTargets(const Jobs& jobs, const 
 
 // "job/target", as messages call it.
 std::string TargetName(const Job& job, const Target& target);
-
-// Why the target does nothing until a person acts; nullopt when it works or retries by itself.
-std::optional<std::string> WhyStopped(const Job& job, const Target& target);
-
-// Why `job` must stop: its source path does not lead to the directory that was opened at the start any more
-// (unmounted, mounted over, replaced), or the mark is gone. One line with the cure; nullopt when all is as it
-// was.
-std::optional<std::string> WhySourceLost(const Job& job);
 
 }  // namespace fanmirror::daemon

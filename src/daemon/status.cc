@@ -6,9 +6,8 @@
 #include <array>
 #include <cmath>
 #include <fstream>
+#include <vector>
 
-#include "absl/container/flat_hash_set.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
@@ -17,17 +16,6 @@ namespace fanmirror::daemon {
 namespace {
 
 using nlohmann::json;
-
-constexpr char kFailed[] = "failed";  // did not start
-
-std::string TargetState(const Job& job, const Target& target, const replicate::Progress& progress) {
-  if (!job.error.empty() || target.replicator == nullptr) return kFailed;
-  return std::string(replicate::StateName(progress.state));
-}
-
-replicate::Progress ProgressOf(const Target& target) {
-  return target.replicator == nullptr ? replicate::Progress{} : target.replicator->progress();
-}
 
 std::string Place(const config::Target& target) {
   if (target.host.empty()) return target.path;
@@ -42,16 +30,15 @@ json FailingJson(const replicate::Progress& progress) {
   return list;
 }
 
-json TargetJson(const Job& job, const Target& target, const replicate::Progress& progress) {
+json TargetJson(const Target& target, const Target::Status& status) {
   const Rates rates = target.rates();
+  const replicate::Progress& progress = status.progress;
   std::string error = progress.last_error;
-  if (progress.next_attempt_seconds > 0 && !error.empty()) {
+  if (progress.next_attempt_seconds > 0 && !error.empty() && status.state == "connecting") {
     absl::StrAppendFormat(&error, "; trying again in %.0f s", std::ceil(progress.next_attempt_seconds));
   }
-  if (!target.error.empty()) error = target.error;
-  if (!job.error.empty()) error = job.error;
   return {{"name", target.config.name},
-          {"state", TargetState(job, target, progress)},
+          {"state", status.state},
           {"path", Place(target.config)},
           {"lag_seconds", progress.lag_seconds},
           {"pending", progress.pending},
@@ -75,40 +62,37 @@ json TargetJson(const Job& job, const Target& target, const replicate::Progress&
 }  // namespace
 
 std::string JobState(const Job& job) {
-  constexpr std::array<std::string_view, 6> kWorstFirst = {"halted",  kFailed,      "holding",
-                                                           "stopped", "connecting", "syncing"};
+  constexpr std::array<std::string_view, 10> kWorstFirst = {"needs-adoption", "halted",  "failed",   "paused",     "pausing",
+                                                            "holding",        "stopped", "starting", "connecting", "syncing"};
+  std::vector<std::string> states;
+  for (const auto& target : job.targets) states.push_back(target->status().state);
   for (const std::string_view state : kWorstFirst) {
-    for (const auto& target : job.targets) {
-      if (TargetState(job, *target, ProgressOf(*target)) == state) return std::string(state);
-    }
+    if (std::find(states.begin(), states.end(), state) != states.end()) return std::string(state);
   }
   return "live";
 }
 
-json StatusJson(const Jobs& jobs, absl::Time started) {
+json StatusJson(const Jobs& jobs, const watch::Watcher::Counters& events, absl::Time started) {
   json list = json::array();
-  std::uint64_t events = 0, overflows = 0, scans = 0, scanned = 0, wire_bytes_sent = 0;
-  absl::flat_hash_set<const watch::Watcher*> watchers;
+  std::uint64_t scans = 0, scanned = 0, wire_bytes_sent = 0;
   for (const auto& job : jobs) {
     json targets = json::array();
+    std::string error;
     for (const auto& target : job->targets) {
-      const replicate::Progress progress = ProgressOf(*target);
-      targets.push_back(TargetJson(*job, *target, progress));
-      scans += progress.scans;
-      scanned += progress.scanned;
-      wire_bytes_sent += progress.wire_bytes_sent;
+      const Target::Status status = target->status();
+      targets.push_back(TargetJson(*target, status));
+      scans += status.progress.scans;
+      scanned += status.progress.scanned;
+      wire_bytes_sent += status.progress.wire_bytes_sent;
+      if (error.empty()) error = target->WhyStopped().value_or("");
     }
-    if (job->watcher != nullptr && watchers.insert(job->watcher).second) {
-      const watch::Watcher::Counters counters = job->watcher->counters();
-      events += counters.events;
-      overflows += counters.overflows;
-    }
+    const watch::Mount mount = job->source().mount;
     list.push_back({{"name", job->config.name},
                     {"state", JobState(*job)},
                     {"source", job->config.source},
-                    {"mount", job->mount.target},
-                    {"filesystem", job->mount.type},
-                    {"error", job->error},
+                    {"mount", mount.target},
+                    {"filesystem", mount.type},
+                    {"error", error},
                     {"targets", std::move(targets)}});
   }
   return {{"version", FANMIRROR_VERSION},
@@ -117,8 +101,8 @@ json StatusJson(const Jobs& jobs, absl::Time started) {
           {"rss_anon_bytes", AnonymousMemoryBytes()},
           {"jobs", std::move(list)},
           {"counters",
-           {{"events", events},
-            {"overflows", overflows},
+           {{"events", events.events},
+            {"overflows", events.overflows},
             {"scans", scans},
             {"scanned", scanned},
             {"wire_bytes_sent", wire_bytes_sent}}}};
@@ -129,10 +113,10 @@ std::string StatusLine(const Jobs& jobs) {
   double lag = 0;
   for (const auto& job : jobs) {
     for (const auto& target : job->targets) {
-      const replicate::Progress progress = ProgressOf(*target);
+      const Target::Status status = target->status();
       ++all;
-      if (TargetState(*job, *target, progress) == "live") ++live;
-      lag = std::max(lag, progress.lag_seconds);
+      if (status.state == "live") ++live;
+      lag = std::max(lag, status.progress.lag_seconds);
     }
   }
   return absl::StrFormat("%d of %d targets live, lag %.1f s", live, all, lag);

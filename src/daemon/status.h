@@ -5,6 +5,7 @@
 
 #include "absl/time/time.h"
 #include "daemon/job.h"
+#include "watch/watcher.h"
 #include "nlohmann/json.hpp"
 
 namespace fanmirror::daemon {
@@ -14,10 +15,10 @@ namespace fanmirror::daemon {
 // checked_files, wire_bytes_sent, rates, last_path, failing (some: path, error), failing_count, last_error; counters (sums since the start): events,
 // overflows, scans, scanned, wire_bytes_sent; and the process itself. Strings may hold invalid UTF-8: write
 // them with Dump. Thread-safe.
-nlohmann::json StatusJson(const Jobs& jobs, absl::Time started);
+nlohmann::json StatusJson(const Jobs& jobs, const watch::Watcher::Counters& events, absl::Time started);
 
-// "halted" when a target waits for a person, else "failed", "connecting", "syncing": the worst that a target
-// is in; "live" when all are.
+// The worst state that a target is in: "needs-adoption" before "halted", "failed", "paused", "pausing", "stopped", "starting",
+// "connecting", "syncing"; "live" when all are.
 std::string JobState(const Job& job);
 
 // "2 of 3 targets live, lag 0.3 s", for systemctl status.

@@ -25,7 +25,7 @@ TEST(StatusJson, HasTheFieldsThatScriptsDependOn) {
   progress.last_error = "once";
   replicator->Set(progress);
 
-  const json status = StatusJson(jobs, absl::Now() - absl::Seconds(5));
+  const json status = StatusJson(jobs, {.events = 9, .overflows = 1}, absl::Now() - absl::Seconds(5));
   const json& job = status.at("jobs").at(0);
   EXPECT_EQ(job.at("name"), "uploads");
   EXPECT_EQ(job.at("state"), "live");
@@ -40,8 +40,8 @@ TEST(StatusJson, HasTheFieldsThatScriptsDependOn) {
   EXPECT_EQ(target.at("acked_bytes"), 5000);
   EXPECT_EQ(target.at("last_error"), "once");
   const json& counters = status.at("counters");
-  EXPECT_EQ(counters.at("events"), 0);
-  EXPECT_EQ(counters.at("overflows"), 0);
+  EXPECT_EQ(counters.at("events"), 9);
+  EXPECT_EQ(counters.at("overflows"), 1);
   EXPECT_EQ(counters.at("scans"), 1);
   EXPECT_EQ(counters.at("scanned"), 101);
   EXPECT_EQ(counters.at("wire_bytes_sent"), 700);
@@ -59,20 +59,45 @@ TEST(StatusJson, SumsTheCountersOfAllTargets) {
     progress.wire_bytes_sent = 10;
     AddJob(&jobs, name, "t")->Set(progress);
   }
-  const json counters = StatusJson(jobs, absl::Now()).at("counters");
+  const json counters = StatusJson(jobs, {}, absl::Now()).at("counters");
   EXPECT_EQ(counters.at("scans"), 4);
   EXPECT_EQ(counters.at("wire_bytes_sent"), 20);
 }
 
-TEST(StatusJson, ShowsAJobThatDidNotStart) {
+TEST(StatusJson, ShowsAJobThatIsHeld) {
   Jobs jobs;
-  AddJob(&jobs, "a", "t");
-  jobs[0]->error = "the source is not there";
-  const json job = StatusJson(jobs, absl::Now()).at("jobs").at(0);
-  EXPECT_EQ(job.at("state"), "failed");
-  EXPECT_EQ(job.at("error"), "the source is not there");
-  EXPECT_EQ(job.at("targets").at(0).at("state"), "failed");
+  jobs.push_back(testing::MakeJob("a", {"t"}));
+  jobs[0]->targets[0]->SetHold(Hold::kPaused, "the source is not there");
+  const json job = StatusJson(jobs, {}, absl::Now()).at("jobs").at(0);
+  EXPECT_EQ(job.at("state"), "paused");
+  EXPECT_EQ(job.at("error"), "paused: the source is not there");
+  EXPECT_EQ(job.at("targets").at(0).at("state"), "paused");
   EXPECT_EQ(job.at("targets").at(0).at("last_error"), "the source is not there");
+}
+
+TEST(StatusJson, CountsOverReplicatorsThatComeAndGo) {
+  Jobs jobs;
+  replicate::Progress progress;
+  progress.acked_files = 3;
+  progress.scans = 1;
+  progress.pending = 2;
+  progress.lag_seconds = 100;
+  AddJob(&jobs, "a", "t")->Set(progress);
+  Target& target = *jobs[0]->targets[0];
+  target.SetHold(Hold::kPaused, "unmounted");
+  target.Close();
+  json shown = StatusJson(jobs, {}, absl::Now()).at("jobs").at(0).at("targets").at(0);
+  EXPECT_EQ(shown.at("acked_files"), 3);
+  EXPECT_EQ(shown.at("pending"), 2);
+  EXPECT_GE(shown.at("lag_seconds"), 100.0);
+  progress.pending = 0;
+  progress.lag_seconds = 0;
+  testing::Run(&target)->Set(progress);
+  shown = StatusJson(jobs, {}, absl::Now()).at("jobs").at(0).at("targets").at(0);
+  EXPECT_EQ(shown.at("acked_files"), 6);
+  EXPECT_EQ(shown.at("scans"), 2);
+  EXPECT_EQ(shown.at("pending"), 0);
+  EXPECT_EQ(shown.at("lag_seconds"), 0.0);
 }
 
 TEST(StatusJson, IsValidTextWhateverThePathsHold) {
@@ -80,27 +105,28 @@ TEST(StatusJson, IsValidTextWhateverThePathsHold) {
   replicate::Progress progress;
   progress.last_path = "bad\xff\nname";
   AddJob(&jobs, "a", "t")->Set(progress);
-  const std::string line = Dump(StatusJson(jobs, absl::Now()));
+  const std::string line = Dump(StatusJson(jobs, {}, absl::Now()));
   EXPECT_EQ(line.find('\n'), std::string::npos);
   EXPECT_EQ(json::parse(line).at("jobs").at(0).at("targets").at(0).at("last_path"), "bad\xef\xbf\xbd\nname");
 }
 
 TEST(JobState, IsTheWorstOfItsTargets) {
-  Jobs jobs;
-  AddJob(&jobs, "a", "one")->Set(replicate::State::kLive);
-  Job& job = *jobs[0];
-  EXPECT_EQ(JobState(job), "live");
-  auto second = std::make_unique<testing::FakeReplicator>();
-  testing::FakeReplicator* replicator = second.get();
-  job.targets.emplace_back(std::make_unique<Target>())->replicator = std::move(second);
+  const std::unique_ptr<Job> job = testing::MakeJob("a", {"one", "two"});
+  EXPECT_EQ(JobState(*job), "starting");
+  testing::Run(job->targets[0].get())->Set(replicate::State::kLive);
+  testing::FakeReplicator* replicator = testing::Run(job->targets[1].get());
+  replicator->Set(replicate::State::kLive);
+  EXPECT_EQ(JobState(*job), "live");
   replicator->Set(replicate::State::kSyncing);
-  EXPECT_EQ(JobState(job), "syncing");
+  EXPECT_EQ(JobState(*job), "syncing");
   replicator->Set(replicate::State::kConnecting);
-  EXPECT_EQ(JobState(job), "connecting");
+  EXPECT_EQ(JobState(*job), "connecting");
   replicator->Halt("why");
-  EXPECT_EQ(JobState(job), "halted");
-  job.targets[1]->replicator.reset();
-  EXPECT_EQ(JobState(job), "failed");
+  EXPECT_EQ(JobState(*job), "halted");
+  job->targets[1]->SetHold(Hold::kFailed, "why");
+  EXPECT_EQ(JobState(*job), "failed");
+  job->targets[0]->SetHold(Hold::kNeedsAdoption, "why");
+  EXPECT_EQ(JobState(*job), "needs-adoption");
 }
 
 TEST(StatusLine, CountsWhatIsLive) {

@@ -10,8 +10,9 @@
 
 namespace fanmirror::daemon {
 
-Supervisor::Supervisor(const Jobs* jobs, const ServiceManager* service, const LogSink& log)
-    : jobs_(jobs), service_(service) {
+Supervisor::Supervisor(const Jobs* jobs, const ServiceManager* service, const LogSink& log,
+                       std::function<void()> mounts_changed)
+    : jobs_(jobs), service_(service), mounts_changed_(std::move(mounts_changed)) {
   auto monitor = watch::MountMonitor::Open();
   if (monitor.ok()) {
     monitor_ = *std::move(monitor);
@@ -30,7 +31,7 @@ Supervisor::~Supervisor() {
 
 void Supervisor::Run() {
   const absl::Duration tick = std::min(kSampleInterval, service_->alive_interval());
-  absl::Time next_sample, next_source_check;
+  absl::Time next_sample;
   while (!ending_) {
     const absl::Time now = absl::Now();
     if (now >= next_sample) {
@@ -39,13 +40,9 @@ void Supervisor::Run() {
       }
       next_sample = now + kSampleInterval;
     }
-    if (now >= next_source_check) {
-      CheckSources();
-      next_source_check = now + kSourceInterval;
-    }
     service_->Status(StatusLine(*jobs_));
     service_->Alive();
-    if (WaitForMounts(tick)) next_source_check = absl::InfinitePast();
+    if (WaitForMounts(tick)) mounts_changed_();
   }
 }
 
@@ -57,19 +54,6 @@ bool Supervisor::WaitForMounts(absl::Duration tick) {
   pollfd end{end_.get(), POLLIN, 0};
   ::poll(&end, 1, static_cast<int>(absl::ToInt64Milliseconds(tick)));
   return false;
-}
-
-void Supervisor::CheckSources() {
-  for (const auto& job : *jobs_) {
-    if (!job->error.empty()) continue;
-    const std::optional<std::string> lost = WhySourceLost(*job);
-    if (!lost) continue;
-    // Nothing but this, ever: what the source looks like now says nothing of what it held.
-    for (const auto& target : job->targets) {
-      if (WhyStopped(*job, *target)) continue;
-      target->replicator->Halt(*lost);
-    }
-  }
 }
 
 }  // namespace fanmirror::daemon

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <thread>
 
@@ -12,27 +13,25 @@
 
 namespace fanmirror::daemon {
 
-// The thread that looks after running jobs: halts those whose source was unmounted or replaced, samples the
-// rates, and tells the service manager that we are alive.
+// The thread that tells of changes of the mount table, samples the rates, and tells the service manager that we are alive.
+// It touches no filesystem, so that none can hold it up.
 class Supervisor {
  public:
   static constexpr absl::Duration kSampleInterval = absl::Seconds(1);
-  // Between two looks at the sources where no change of the mount table asks for one.
-  static constexpr absl::Duration kSourceInterval = absl::Seconds(2);
 
-  // `jobs` and `service` outlive this.
-  Supervisor(const Jobs* jobs, const ServiceManager* service, const LogSink& log);
+  // `jobs` and `service` outlive this. `mounts_changed` is called on the thread.
+  Supervisor(const Jobs* jobs, const ServiceManager* service, const LogSink& log, std::function<void()> mounts_changed);
   ~Supervisor();
 
  private:
   void Run();
   // Until the mount table changes (true), the tick is over, or the end.
   bool WaitForMounts(absl::Duration tick);
-  void CheckSources();
 
   const Jobs* jobs_;
   const ServiceManager* service_;
-  std::unique_ptr<watch::MountMonitor> monitor_;  // null where there is none: the interval must do
+  std::function<void()> mounts_changed_;
+  std::unique_ptr<watch::MountMonitor> monitor_;  // null where there is none: the interval of each job must do
   EventFd end_;
   std::atomic<bool> ending_{false};
   std::thread thread_;

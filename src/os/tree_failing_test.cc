@@ -2,7 +2,6 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -56,9 +55,7 @@ TEST_P(ShutdownTest, NothingIsGone) {
   ASSERT_EQ(::rmdir(At("source/removed").c_str()), 0);
   ForgetInodes();
   EXPECT_TRUE(IsGone(removed));
-  std::uint32_t without_log = 2;
-  constexpr unsigned long kShutdown = _IOR('X', 125, std::uint32_t);
-  ASSERT_EQ(::ioctl(tree_->root_fd(), kShutdown, &without_log), 0);
+  ASSERT_TRUE(filesystem_->ShutDown().ok());
   for (const FileId& id : directories) {
     const absl::StatusOr<std::optional<UniqueFd>> opened = tree_->OpenNode(id, O_PATH);
     EXPECT_TRUE(!opened.ok() || opened->has_value());

@@ -34,11 +34,11 @@ void ReplicatorImpl::Connect() {
   session.hello = {.protocol = wire::kProtocol,
                    .program = FANMIRROR_VERSION,
                    .job = options_.job,
-                   .instance = catalogue_->header().instance,
+                   .instance = identity_.instance,
                    .source = HostName() + ":" + options_.source,
                    .path = options_.path,
-                   .adopt = options_.adopt,
-                   .established = catalogue_->header().batch > 0,
+                   .adopt = options_.adopt || adopting_,
+                   .established = identity_.established || catalogue_->header().batch > 0,
                    .silence = options_.timeout};
   session.bandwidth_limit = options_.bandwidth_limit;
   session.on_event = [this](SessionEvent event) {
@@ -93,6 +93,7 @@ void ReplicatorImpl::OnConnected(const wire::HelloReply& reply) {
     OnLost(status);
     return;
   }
+  EndAdoption();
   next_batch_ = std::max(reply.begun, catalogue_->header().batch) + 1;
   settled_batch_ = acked_batch_ = next_batch_ - 1;
   ready_ = true;
@@ -114,10 +115,9 @@ void ReplicatorImpl::OnConnected(const wire::HelloReply& reply) {
 absl::Status ReplicatorImpl::AgreeOnState(const wire::HelloReply& reply) {
   if (absl::Status status = Commit(); !status.ok()) return status;  // what was kept when there was no room
   const Catalogue::Header header = catalogue_->header();
-  const bool blank = !catalogue_->Node(header.root).has_value();
   absl::Status status;
-  if (blank || reply.begun < header.batch) {
-    if (!blank) Log(Severity::kWarning, "the target is behind its catalogue (restored from a backup?); comparing all of it");
+  if (!header.complete || reply.begun < header.batch) {
+    if (header.complete) Log(Severity::kWarning, "the target is behind its catalogue (restored from a backup?); comparing all of it");
     status = LearnAll();
   } else if (reply.begun > header.batch) {
     status = LearnUnknown(header.batch + 1, reply.begun);
@@ -132,7 +132,22 @@ absl::Status ReplicatorImpl::LearnAll() {
   Learner learner = MakeLearner();
   const absl::Status status = learner.LearnAll();
   NoteLearnt(learner);
-  return status;
+  if (!status.ok()) return status;
+  Catalogue::Header header = catalogue_->header();
+  header.complete = true;
+  return catalogue_->SetHeader(header);
+}
+
+// The receiver has taken over its root, and the catalogue holds what is there. Should we die before the file is gone, both
+// are done once more.
+void ReplicatorImpl::EndAdoption() {
+  if (!adopting_) return;
+  if (absl::Status removed = RemoveAdoption(options_.state_dir); !removed.ok()) {
+    Log(Severity::kError, std::string(removed.message()));
+    return;
+  }
+  adopting_ = false;
+  Log(Severity::kInfo, "adopted");
 }
 
 // No barrier falls before what was learnt is compared with the source.

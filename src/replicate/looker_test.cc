@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -391,9 +390,7 @@ TEST_P(LookerOfAFailingSourceTest, AnErrorIsNeverAbsence) {
   ASSERT_TRUE(filesystem_->Unmount().ok());
   ASSERT_TRUE(filesystem_->Mount().ok());
   OpenTree(At("source"));
-  std::uint32_t without_log = 2;
-  constexpr unsigned long kShutdown = _IOR('X', 125, std::uint32_t);
-  ASSERT_EQ(::ioctl(tree_->root_fd(), kShutdown, &without_log), 0);
+  ASSERT_TRUE(filesystem_->ShutDown().ok());
 
   Looker looker = MakeLooker();
   for (const Name& each : {name, dir}) looker.Add(plan::NameChange(each), /*limbo_is_over=*/false);

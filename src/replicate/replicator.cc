@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
 #include <limits>
 #include <utility>
 
@@ -14,7 +13,6 @@
 
 namespace fanmirror::replicate {
 
-using catalogue::Catalogue;
 using catalogue::PendingSet;
 using model::Change;
 using model::Failure;
@@ -25,29 +23,6 @@ namespace {
 constexpr std::int64_t kNsOfSecond = 1'000'000'000;
 // A target that takes nothing and acknowledges nothing for so long is told of: longer than a sync of a busy disk takes.
 constexpr std::int64_t kStallNs = 30 * kNsOfSecond;
-
-std::string BootId() {
-  std::ifstream in("/proc/sys/kernel/random/boot_id");
-  std::string id;
-  std::getline(in, id);
-  return id;
-}
-
-// The catalogue must be of this very source: a swapped or another filesystem would look like deletes.
-absl::Status CheckSource(const Options& options, Catalogue* catalogue) {
-  Catalogue::Header header = catalogue->header();
-  if (header.root.empty()) {
-    header.root = options.tree->root();
-    header.filesystem = options.filesystem;
-    return catalogue->SetHeader(header);
-  }
-  if (header.root == options.tree->root() && header.filesystem == options.filesystem) return absl::OkStatus();
-  return Failure(Reaction::kHaltJob,
-                 "the source " + model::QuotePath(options.source) + " is not the directory that target " + options.target +
-                     " was mirrored from (filesystem " + header.filesystem + " then, " + options.filesystem +
-                     " now): mount the right filesystem, or remove " + model::QuotePath(options.state_dir) +
-                     " and set adopt = true to begin anew");
-}
 
 Change TreeChange(const model::FileId& root, bool startup) {
   return {.kind = Change::Kind::kTree, .id = root, .name = "", .content = false, .startup = startup};
@@ -73,17 +48,6 @@ std::string_view StateName(State state) {
   return "unknown";
 }
 
-absl::StatusOr<Stores> OpenStores(const Options& options) {
-  auto pending = PendingSet::Open(options.state_dir + "/pending", BootId(),
-                                  {.settle_ns = absl::ToInt64Nanoseconds(options.settle),
-                                   .max_delay_ns = absl::ToInt64Nanoseconds(options.max_delay)});
-  if (!pending.ok()) return pending.status();
-  auto catalogue = Catalogue::Open(options.state_dir + "/catalogue");
-  if (!catalogue.ok()) return catalogue.status();
-  if (absl::Status status = CheckSource(options, catalogue->get()); !status.ok()) return status;
-  return Stores{*std::move(pending), *std::move(catalogue)};
-}
-
 absl::StatusOr<std::unique_ptr<Replicator>> Replicator::Open(Options options) {
   auto stores = OpenStores(options);
   if (!stores.ok()) return stores.status();
@@ -95,6 +59,8 @@ ReplicatorImpl::ReplicatorImpl(Options options, Stores stores)
       selection_{options_.filter, options_.ignored},
       pending_(std::move(stores.pending)),
       catalogue_(std::move(stores.catalogue)),
+      identity_(std::move(stores.identity)),
+      adopting_(stores.adopting),
       expected_(catalogue_.get()),
       scanner_(options_.tree, &selection_),
       condenser_(options_.tree, catalogue_.get(), pending_.get()),
@@ -116,8 +82,6 @@ void ReplicatorImpl::Stop() {
   wakeup_.notify_all();
   if (thread_.joinable()) thread_.join();
 }
-
-void ReplicatorImpl::Halt(std::string_view why) { RequestHalt(HaltCause::kAsked, why); }
 
 void ReplicatorImpl::RequestHalt(HaltCause cause, std::string_view why) {
   {
@@ -268,7 +232,7 @@ void ReplicatorImpl::Turn() {
 
 void ReplicatorImpl::Work() {
   std::string halt;
-  HaltCause cause = HaltCause::kAsked;
+  HaltCause cause = HaltCause::kStore;
   {
     std::lock_guard lock(mutex_);
     woken_ = false;

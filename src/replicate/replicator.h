@@ -52,7 +52,7 @@ enum class State {
   kSyncing,     // connected; a scan is under way
   kLive,        // connected; the scan is through
   kHolding,     // connected; very many deletes wait for Approve, all else flows
-  kHalted,      // waits for a person: last_error says why, halt_cause whether it can be cured by opening it anew
+  kHalted,      // last_error says why, halt_cause whether it can be cured by opening it anew
   kStopped
 };
 std::string_view StateName(State state);
@@ -60,7 +60,6 @@ std::string_view StateName(State state);
 // Why a replicator is halted.
 enum class HaltCause {
   kNone,     // it is not
-  kAsked,    // Halt was called
   kStore,    // our own state cannot be read or written: what is on the disk is to be opened anew
   kRefused   // the far side, or what it says, forbids to go on
 };
@@ -100,7 +99,8 @@ struct Progress {
 // receiver proved. Owns its threads. Public calls are thread-safe.
 class Replicator {
  public:
-  // Opens pending set and catalogue. Nothing runs yet, but Changed may be called from now on.
+  // Opens pending set and catalogue; a damaged one is set aside and begun anew. kHaltJob when the source is not the one that
+  // the target was mirrored from (FitOf tells before), or what is there is of a newer fanmirror. Nothing runs yet, but Changed may be called from now on.
   static absl::StatusOr<std::unique_ptr<Replicator>> Open(Options options);
   virtual ~Replicator() = default;  // Stop()
 
@@ -108,8 +108,6 @@ class Replicator {
   virtual void Start() = 0;
   // Ends the connection and joins the threads. What is pending stays in the pending set.
   virtual void Stop() = 0;
-  // Stops sending and reports kHalted with this line, until Start of a new replicator (unmounted source, ...).
-  virtual void Halt(std::string_view why) = 0;
 
   virtual void Changed(absl::Span<const model::Change> changes) = 0;
   // Anything may differ: scan the whole source.

@@ -26,6 +26,7 @@
 #include "replicate/scanner.h"
 #include "model/failure.h"
 #include "replicate/session.h"
+#include "replicate/stores.h"
 
 namespace fanmirror::replicate {
 
@@ -37,13 +38,6 @@ inline constexpr std::int64_t kCommitDelayNs = 250'000'000;
 // Figures are never older.
 inline constexpr std::int64_t kFreshNs = 1'000'000'000;
 
-struct Stores {
-  std::unique_ptr<catalogue::PendingSet> pending;
-  std::unique_ptr<catalogue::Catalogue> catalogue;
-};
-// Those of options.state_dir; refused when they are of another source.
-absl::StatusOr<Stores> OpenStores(const Options& options);
-
 // One target: the planning thread and all that it alone uses. The session has a thread of its own and speaks to this one
 // through `events_`; watchers speak to it through the pending set. Who drives it without threads of its own overrides
 // WaitUntil and NewSession, and calls Turn and Wait in turns where Main would.
@@ -54,7 +48,6 @@ class ReplicatorImpl : public Replicator {
 
   void Start() override;
   void Stop() override;
-  void Halt(std::string_view why) override;
   void Changed(absl::Span<const model::Change> changes) override;
   void Rescan() override;
   void RetryNow() override;
@@ -130,6 +123,7 @@ class ReplicatorImpl : public Replicator {
   void Connect();
   void OnConnected(const wire::HelloReply& reply);
   void OnLost(const absl::Status& status);
+  void EndAdoption();
   absl::Status AgreeOnState(const wire::HelloReply& reply);
   absl::Status LearnUnknown(std::uint64_t first, std::uint64_t last);
   absl::Status LearnAll();
@@ -159,12 +153,15 @@ class ReplicatorImpl : public Replicator {
   bool AnythingToCommit() const;
   bool CommitDue() const;
   absl::Status Commit();
+  void NoteEstablished();
   static std::string KeyOf(const model::Change& change);
 
   Options options_;
   scan::Selection selection_;
   std::unique_ptr<catalogue::PendingSet> pending_;
   std::unique_ptr<catalogue::Catalogue> catalogue_;
+  Identity identity_;
+  bool adopting_;  // until a connection has seen it through
   catalogue::Expected expected_;
   Scanner scanner_;
   Condenser condenser_;
@@ -175,7 +172,7 @@ class ReplicatorImpl : public Replicator {
   bool woken_ = false;             // guarded by mutex_
   bool stopping_ = false;          // guarded by mutex_
   std::string halt_request_;       // guarded by mutex_
-  HaltCause halt_request_cause_ = HaltCause::kAsked;  // guarded by mutex_
+  HaltCause halt_request_cause_ = HaltCause::kStore;  // guarded by mutex_
   // Changes were told and not noted since this sequence number: a scan is due. Guarded by mutex_.
   std::optional<std::uint64_t> lost_since_;
   bool retry_now_ = false;         // guarded by mutex_

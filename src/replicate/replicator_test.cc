@@ -234,28 +234,6 @@ TEST_P(ReplicatorTest, TheBandwidthLimitHolds) {
   EXPECT_LT(seconds, 4.0 * kSize / kLimit);
 }
 
-TEST_P(ReplicatorTest, HaltStopsSendingUntilANewStart) {
-  Write("before", "text");
-  Start();
-  ExpectMirrored();
-  const int connects = connects_;
-  replicator_->Halt("the source is unmounted");
-  AwaitProgress([](const Progress& now) { return now.state == State::kHalted; });
-  EXPECT_THAT(replicator_->progress().last_error, HasSubstr("the source is unmounted"));
-  const std::uint64_t batches = replicator_->progress().batches;
-  Write("after", "text");
-  const std::uint64_t mark = replicator_->Mark();
-  replicator_->RetryNow();
-  // Longer than a change or a connection would take.
-  EXPECT_FALSE(
-      Await([&] { return replicator_->Reached(mark) || connects_ > connects; }, absl::Milliseconds(500)));
-  EXPECT_EQ(replicator_->progress().batches, batches);
-  EXPECT_EQ(replicator_->progress().state, State::kHalted);
-  EXPECT_FALSE(std::filesystem::exists(At("target/after")));
-  Restart();
-  ExpectMirrored();
-}
-
 TEST_P(ReplicatorTest, AnotherSourceIsRefused) {
   Write("file", "text");
   Start();

@@ -175,6 +175,7 @@ bool ReplicatorImpl::CommitDue() const {
 absl::Status ReplicatorImpl::Commit() {
   if (acked_batch_ > catalogue_->header().batch) {
     if (absl::Status status = catalogue_->Commit(acked_batch_, acked_effects_); !status.ok()) return status;
+    NoteEstablished();
     acked_effects_.clear();
     acked_records_.clear();
     expected_.Retire(acked_round_);
@@ -190,6 +191,18 @@ absl::Status ReplicatorImpl::Commit() {
   proved_.clear();
   retries_.clear();
   return absl::OkStatus();
+}
+
+// So that a rebuilt catalogue does not take an unmounted target for a new one. Tried again with the next commit when it fails.
+void ReplicatorImpl::NoteEstablished() {
+  if (identity_.established) return;
+  Identity established = identity_;
+  established.established = true;
+  if (const absl::Status written = WriteIdentity(options_.state_dir, established); !written.ok()) {
+    Log(Severity::kWarning, std::string(written.message()));
+    return;
+  }
+  identity_ = established;
 }
 
 }  // namespace fanmirror::replicate

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "daemon/job.h"
 #include "replicate/replicator.h"
@@ -16,7 +17,7 @@ class FakeReplicator : public replicate::Replicator {
  public:
   void Start() override { Set(replicate::State::kLive); }
   void Stop() override { Set(replicate::State::kStopped); }
-  void Halt(std::string_view why) override {
+  void Halt(std::string_view why) {
     std::lock_guard lock(mutex_);
     progress_.state = replicate::State::kHalted;
     progress_.last_error = std::string(why);
@@ -50,20 +51,34 @@ class FakeReplicator : public replicate::Replicator {
   replicate::Progress progress_;
 };
 
-// Adds a job of this name with one target, and returns the target's replicator.
-inline FakeReplicator* AddJob(Jobs* jobs, const std::string& name, const std::string& target) {
-  Job* job = jobs->emplace_back(std::make_unique<Job>()).get();
-  job->config.name = name;
-  job->config.source = "/srv/" + name;
-  job->mount.target = "/srv";
-  job->mount.type = "ext4";
-  Target* added = job->targets.emplace_back(std::make_unique<Target>()).get();
-  added->config.name = target;
-  added->config.path = "/backup/" + name;
+// A job of this name with targets of these names, which are held as nothing was tried yet.
+inline std::unique_ptr<Job> MakeJob(const std::string& name, const std::vector<std::string>& targets) {
+  config::Job config;
+  config.name = name;
+  config.source = "/srv/" + name;
+  for (const std::string& target : targets) {
+    config.targets.emplace_back().name = target;
+    config.targets.back().path = "/backup/" + name;
+  }
+  auto job = std::make_unique<Job>(config);
+  Job::SourceView source;
+  source.mount.target = "/srv";
+  source.mount.type = "ext4";
+  job->SetSource(source);
+  return job;
+}
+
+inline FakeReplicator* Run(Target* target) {
   auto replicator = std::make_unique<FakeReplicator>();
   FakeReplicator* raw = replicator.get();
-  added->replicator = std::move(replicator);
+  target->Run(std::move(replicator));
   return raw;
+}
+
+// Adds a job of this name with one target that runs, and returns the target's replicator.
+inline FakeReplicator* AddJob(Jobs* jobs, const std::string& name, const std::string& target) {
+  Job* job = jobs->emplace_back(MakeJob(name, {target})).get();
+  return Run(job->targets.front().get());
 }
 
 }  // namespace fanmirror::daemon::testing

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <spawn.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -130,6 +131,15 @@ absl::Status ScopedFilesystem::WaitUntilReleased() const {
     absl::SleepFor(absl::Milliseconds(5));
   }
   return absl::OkStatus();
+}
+
+absl::Status ScopedFilesystem::ShutDown() const {
+  // EXT4_IOC_SHUTDOWN and XFS_IOC_GOINGDOWN are the same.
+  constexpr unsigned long kShutdown = _IOR('X', 125, std::uint32_t);
+  std::uint32_t without_log = 2;
+  const UniqueFd fd(::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (fd && ::ioctl(fd.get(), kShutdown, &without_log) == 0) return absl::OkStatus();
+  return ErrnoStatus("shut down " + path_);
 }
 
 absl::Status ScopedFilesystem::Corrupt(const std::string& bytes) {

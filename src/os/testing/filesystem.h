@@ -58,6 +58,10 @@ class ScopedFilesystem {
   // delays that.
   absl::Status WaitUntilReleased() const;
 
+  // From now on it refuses writes, and reads of what is not cached, as one does whose disk has failed. ext4 and xfs. What
+  // was not synced is lost.
+  absl::Status ShutDown() const;
+
   // Spoils every occurrence of `bytes` in the image, which is released now. An error when there is none.
   absl::Status Corrupt(const std::string& bytes);
 

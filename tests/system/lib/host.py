@@ -118,6 +118,33 @@ class Filesystem:
         run("umount", "-l", self.path, check=False)
 
 
+class Disk:
+    """A filesystem that is unmounted and mounted again: an image file, which a loop device has while it is mounted. A
+    tmpfs is a new one each time."""
+
+    def __init__(self, kind, path, size=LARGE):
+        self.kind, self.path, self.size = kind, path, size
+        os.makedirs(path, exist_ok=True)
+        handle, self.image = tempfile.mkstemp(prefix="disk-", suffix=".img", dir=os.path.dirname(path))
+        os.close(handle)
+        if kind != "tmpfs":
+            run("truncate", "-s", size, self.image)
+            run(*Filesystem.MAKE[kind], self.image)
+        self.mount()
+
+    def mount(self):
+        if self.kind == "tmpfs":
+            run("mount", "-t", "tmpfs", "-o", f"size={self.size},mode=755", "tmpfs", self.path)
+        else:
+            run("mount", "-o", "loop", self.image, self.path)
+
+    def remount(self, options):
+        run("mount", "-o", "remount," + options, self.path)
+
+    def close(self):
+        run("umount", "-l", self.path, check=False)
+
+
 class Workplace:
     """A temporary directory with the filesystems that a test makes in it."""
 
@@ -130,6 +157,11 @@ class Workplace:
         filesystem = Filesystem(kind, os.path.join(self.path, name), size)
         self.filesystems.append(filesystem)
         return filesystem
+
+    def add(self, disk):
+        """A Disk that ends with the workplace."""
+        self.filesystems.append(disk)
+        return disk
 
     def directory(self, name):
         path = os.path.join(self.path, name)

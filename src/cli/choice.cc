@@ -25,19 +25,28 @@ int RunChoice(const ChoiceArguments& arguments) {
   return kDone;
 }
 
-}  // namespace
-
-void AddApprove(CLI::App& app, int* exit_code) {
-  CLI::App* command = app.add_subcommand("approve", "Let a job make the deletes that it holds back as too many");
+void AddChoice(CLI::App* command, daemon::Request::Command what, const char* done, int* exit_code) {
   auto arguments = std::make_shared<ChoiceArguments>();
-  arguments->request.command = daemon::Request::Command::kApprove;
-  arguments->done = "approved";
+  arguments->request.command = what;
+  arguments->done = done;
   command->add_option("JOB", arguments->request.choice.job, "The job")->required();
   command->add_option("--target", arguments->request.choice.target, "Only the target of this name")->type_name("T");
   command->add_option("--socket", arguments->socket, "The daemon's control socket")
       ->capture_default_str()
       ->type_name("PATH");
   command->callback([arguments, exit_code] { *exit_code = RunChoice(*arguments); });
+}
+
+}  // namespace
+
+void AddApprove(CLI::App& app, int* exit_code) {
+  AddChoice(app.add_subcommand("approve", "Let a job make the deletes that it holds back as too many"),
+            daemon::Request::Command::kApprove, "approved", exit_code);
+}
+
+void AddAdopt(CLI::App& app, int* exit_code) {
+  AddChoice(app.add_subcommand("adopt", "Mirror what is at a job's source now, and take over what its targets hold"),
+            daemon::Request::Command::kAdopt, "adopted; see status", exit_code);
 }
 
 }  // namespace fanmirror::cli

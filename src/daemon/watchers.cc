@@ -1,0 +1,86 @@
+#include "daemon/watchers.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace fanmirror::daemon {
+namespace {
+
+// The device besides: a clone of a filesystem (snapshot, copied image) has the UUID of the original.
+std::string KeyOf(const watch::Mount& mount) { return absl::StrCat(mount.filesystem, " ", mount.source); }
+
+void Add(const watch::Watcher::Counters& counters, watch::Watcher::Counters* sum) {
+  sum->events += counters.events;
+  sum->overflows += counters.overflows;
+  sum->filesystem_errors += counters.filesystem_errors;
+}
+
+}  // namespace
+
+// One whose mark went with an unmount may still be held by a job that has not noticed.
+std::shared_ptr<watch::Watcher> Watchers::FindLocked(const std::string& key) {
+  for (Entry& entry : entries_) {
+    if (entry.key != key || !entry.watcher->MarkAlive()) continue;
+    ++entry.jobs;
+    return entry.watcher;
+  }
+  return nullptr;
+}
+
+absl::StatusOr<std::shared_ptr<watch::Watcher>> Watchers::Obtain(const watch::Mount& mount) {
+  const std::string key = KeyOf(mount);
+  {
+    std::lock_guard lock(mutex_);
+    if (auto known = FindLocked(key)) return known;
+  }
+  // Not under the lock: a filesystem that hangs holds up nobody but its jobs.
+  auto opened = watch::Watcher::Open(mount);
+  if (!opened.ok()) return opened.status();
+  std::lock_guard lock(mutex_);
+  if (auto known = FindLocked(key)) return known;  // another job was faster
+  entries_.push_back({key, *std::move(opened), /*jobs=*/1});
+  return entries_.back().watcher;
+}
+
+void Watchers::Release(const std::shared_ptr<watch::Watcher>& watcher) {
+  std::shared_ptr<watch::Watcher> last;  // its thread is joined without the lock
+  std::lock_guard lock(mutex_);
+  const auto entry =
+      std::find_if(entries_.begin(), entries_.end(), [&](const Entry& one) { return one.watcher == watcher; });
+  if (entry == entries_.end() || --entry->jobs > 0) return;
+  Add(watcher->counters(), &closed_);
+  last = std::move(entry->watcher);
+  entries_.erase(entry);
+}
+
+void Watchers::Start(const std::shared_ptr<watch::Watcher>& watcher) {
+  std::lock_guard lock(mutex_);
+  for (Entry& entry : entries_) {
+    if (entry.watcher != watcher) continue;
+    entry.wanted = true;
+    StartIfDue(&entry);
+  }
+}
+
+void Watchers::BeginReading() {
+  std::lock_guard lock(mutex_);
+  reading_ = true;
+  for (Entry& entry : entries_) StartIfDue(&entry);
+}
+
+void Watchers::StartIfDue(Entry* entry) const {
+  if (!reading_ || !entry->wanted || entry->started) return;
+  entry->watcher->Start();
+  entry->started = true;
+}
+
+watch::Watcher::Counters Watchers::counters() const {
+  std::lock_guard lock(mutex_);
+  watch::Watcher::Counters sum = closed_;
+  for (const Entry& entry : entries_) Add(entry.watcher->counters(), &sum);
+  return sum;
+}
+
+}  // namespace fanmirror::daemon
