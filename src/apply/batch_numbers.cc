@@ -14,6 +14,7 @@
 #include "model/failure.h"
 #include "os/entries.h"
 #include "os/unique_fd.h"
+#include "wire/messages.h"
 
 namespace fanmirror::apply {
 namespace {
@@ -39,6 +40,7 @@ std::optional<Numbers> ParseName(std::string_view name) {
   }
   // Only what NameOf writes: no signs, no leading zeros.
   if (NameOf(numbers) != name || numbers.durable > numbers.begun) return std::nullopt;
+  if (numbers.begun > wire::kMaxBatchNumber) return std::nullopt;
   return numbers;
 }
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -23,10 +24,24 @@ std::string HolderOf(int fd) {
   return stripped.empty() ? "another process" : "process " + stripped;
 }
 
+// Who else can write here can put a symlink in our way, and root would write where it leads.
+absl::Status CheckOwn(const std::string& state_dir) {
+  struct stat st {};
+  if (::stat(state_dir.c_str(), &st) != 0) {
+    return model::SystemFailure(model::Reaction::kHaltJob, "stat", state_dir, errno);
+  }
+  if (st.st_uid == ::geteuid() && (st.st_mode & (S_IWGRP | S_IWOTH)) == 0) return absl::OkStatus();
+  const std::string quoted = model::QuotePath(state_dir);
+  return model::Failure(model::Reaction::kHaltJob,
+                        absl::StrCat("state directory ", quoted, " can be written by others; chown it to user ",
+                                     ::geteuid(), " and chmod 700 it, or choose another state directory"));
+}
+
 }  // namespace
 
 absl::StatusOr<StateLock> StateLock::Take(const std::string& state_dir) {
   if (absl::Status made = MakePrivateDirectory(state_dir); !made.ok()) return made;
+  if (absl::Status own = CheckOwn(state_dir); !own.ok()) return own;
   const std::string path = state_dir + "/lock";
   os::UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd)

@@ -43,6 +43,22 @@ TEST_F(StateLockTest, RefusesASecondHolderAndNamesTheFirst) {
               HasSubstr(absl::StrCat("in use by process ", ::getpid())));
 }
 
+// Whoever can write there can plant a symlink that we would follow.
+TEST_F(StateLockTest, RefusesADirectoryThatOthersCanWrite) {
+  ASSERT_TRUE(StateLock::Take(state_dir_).ok());
+  for (const mode_t mode : {0770, 0707, 01777}) {
+    ASSERT_EQ(::chmod(state_dir_.c_str(), mode), 0);
+    const auto lock = StateLock::Take(state_dir_);
+    ASSERT_FALSE(lock.ok());
+    EXPECT_THAT(std::string(lock.status().message()), HasSubstr("can be written by others; chown it to user"));
+  }
+  ASSERT_EQ(::chmod(state_dir_.c_str(), 0755), 0);
+  EXPECT_TRUE(StateLock::Take(state_dir_).ok());
+  if (::geteuid() != 0) return;
+  ASSERT_EQ(::chown(state_dir_.c_str(), 65534, 65534), 0);
+  EXPECT_FALSE(StateLock::Take(state_dir_).ok());
+}
+
 TEST_F(StateLockTest, IsFreeOnceItsHolderDied) {
   const pid_t child = ::fork();
   if (child == 0) {

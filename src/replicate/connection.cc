@@ -18,6 +18,9 @@ using model::Reaction;
 
 namespace {
 
+// What the receiver said and nobody looked at yet; a listing of 1,000 entries is some 200 KB.
+constexpr std::size_t kMaxWaitingEvents = 16;
+
 std::string HostName() {
   std::array<char, 256> name{};
   return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
@@ -41,6 +44,10 @@ void ReplicatorImpl::Connect() {
                    .established = identity_.established || catalogue_->header().batch > 0,
                    .silence = options_.timeout};
   session.bandwidth_limit = options_.bandwidth_limit;
+  session.has_room = [this] {
+    std::lock_guard lock(mutex_);
+    return events_.size() < kMaxWaitingEvents;
+  };
   session.on_event = [this](SessionEvent event) {
     {
       std::lock_guard lock(mutex_);

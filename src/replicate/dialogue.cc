@@ -26,7 +26,7 @@ constexpr double kBurstSeconds = 0.1;
 
 Dialogue::Dialogue(const SessionOptions& options, std::unique_ptr<Sender> sender)
     : options_(options), sender_(std::move(sender)) {
-  heard_ns_ = spoken_ns_ = os::BoottimeNs();
+  begun_ns_ = heard_ns_ = spoken_ns_ = os::BoottimeNs();
   tokens_at_ = absl::Now();
   wire::AppendHello(options_.hello, &out_);
 }
@@ -79,7 +79,7 @@ Dialogue::Rest Dialogue::NextRest(const link::Link& link) {
   const bool want_write = allowed > 0 || link.WritePending();
   const absl::Duration pause = Allowance(&allowed);
   const bool throttled = want_write && allowed == 0 && !link.WritePending();
-  return {.want_write = want_write && !throttled, .timeout = throttled ? pause : IdlePause()};
+  return {.want_write = want_write && !throttled, .full = !HasRoom(), .timeout = throttled ? pause : IdlePause()};
 }
 
 // How long to wait before more may be sent; `bytes` is cut to what may be sent now.
@@ -112,6 +112,11 @@ absl::StatusOr<bool> Dialogue::WriteSome(link::Link* link) {
 }
 
 absl::StatusOr<bool> Dialogue::ReadSome(link::Link* link) {
+  if (const auto given = GiveFrames(); !given.ok() || *given) return given;
+  if (!HasRoom()) {
+    heard_ns_ = os::BoottimeNs();  // it is we who do not listen
+    return false;
+  }
   const auto count = link->Read(decoder_.Space());
   if (!count.ok()) {
     if (decoder_.banner_seen() || decoder_.Noise().empty()) return count.status();
@@ -121,10 +126,16 @@ absl::StatusOr<bool> Dialogue::ReadSome(link::Link* link) {
   heard_ns_ = os::BoottimeNs();
   options_.traffic->bytes_received += *count;
   decoder_.Fed(*count);
-  for (;;) {
+  if (const auto given = GiveFrames(); !given.ok()) return given;
+  return true;
+}
+
+absl::StatusOr<bool> Dialogue::GiveFrames() {
+  for (bool given = false;; given = true) {
+    if (!HasRoom()) return given;
     auto frame = decoder_.Next();
     if (!frame.ok()) return frame.status();
-    if (!*frame) return true;
+    if (!*frame) return given;
     if (absl::Status status = OnFrame(**frame); !status.ok()) return status;
   }
 }
@@ -180,7 +191,8 @@ absl::Status Dialogue::KeepAlive() {
   const std::int64_t now = os::BoottimeNs();
   const absl::Duration heard = absl::Nanoseconds(now - heard_ns_);
   if (!decoder_.banner_seen()) {
-    if (heard < kBannerTimeout) return absl::OkStatus();
+    // From the beginning on, whatever else it says.
+    if (absl::Nanoseconds(now - begun_ns_) < kBannerTimeout) return absl::OkStatus();
     return Failure(Reaction::kReconnect, "the receiver did not answer within " + absl::FormatDuration(kBannerTimeout) +
                                              (decoder_.Noise().empty() ? "" : "; the far side said " + decoder_.Noise()) +
                                              "; see that `fanmirror receive` starts there");

@@ -39,6 +39,7 @@ class Dialogue {
   // What to wait for before the next turn.
   struct Rest {
     bool want_write = false;
+    bool full = false;  // nothing is read for want of room: input is no reason to wake
     absl::Duration timeout;
   };
   Rest NextRest(const link::Link& link);
@@ -49,6 +50,9 @@ class Dialogue {
   void Produce();
   absl::StatusOr<bool> WriteSome(link::Link* link);
   absl::StatusOr<bool> ReadSome(link::Link* link);
+  bool HasRoom() const { return !options_.has_room || options_.has_room(); }
+  // Gives whole frames that were read, while there is room for what they tell. Whether there was one.
+  absl::StatusOr<bool> GiveFrames();
   absl::Status OnFrame(const wire::Frame& frame);
   absl::Status OnHelloReply(const wire::Frame& frame);
   absl::Status KeepAlive();
@@ -64,6 +68,7 @@ class Dialogue {
   std::string out_;
   std::size_t written_ = 0;  // of out_
   bool greeted_ = false;
+  std::int64_t begun_ns_ = 0;
   std::int64_t heard_ns_ = 0;   // when anything arrived
   std::int64_t spoken_ns_ = 0;  // when the link took anything
   std::uint64_t pings_ = 0;

@@ -27,6 +27,11 @@ constexpr std::size_t kCommitEffects = 20'000;
 // wait for their turn lie in memory.
 constexpr std::size_t kEntriesAhead = 65'536;
 
+// Directories that were listed and not looked into yet: some two million, and a bound to what a receiver can make us hold.
+constexpr std::size_t kMaxWaitingBytes = std::size_t{256} << 20;
+
+std::size_t BytesOf(const std::string& path) { return path.size() + sizeof(FileId) + sizeof(std::string); }
+
 std::string Join(const std::string& dir, const std::string& name) { return dir.empty() ? name : dir + "/" + name; }
 
 Effect SetNode(const FileId& id, model::Metadata metadata) {
@@ -87,8 +92,11 @@ absl::Status Learner::LearnAll() {
   if (absl::Status status = catalogue_->Clear(); !status.ok()) return status;
   changes_.push_back(plan::TreeChange(tree_->root()));
   Add(SetNode(tree_->root(), DirectoryMetadata()));
-  if (absl::Status status = LearnDirectories({{FileId::Limbo(), plan::kLimboPath}}); !status.ok()) return status;
-  if (absl::Status status = LearnDirectories({{tree_->root(), ""}}); !status.ok()) return status;
+  for (const Directory& top : {Directory{FileId::Limbo(), plan::kLimboPath}, Directory{tree_->root(), ""}}) {
+    std::vector<Directory> stack;
+    if (absl::Status status = Enter(top, &stack); !status.ok()) return status;
+    if (absl::Status status = LearnDirectories(std::move(stack)); !status.ok()) return status;
+  }
   return Flush(1);
 }
 
@@ -102,6 +110,7 @@ absl::Status Learner::LearnDirectories(std::vector<Directory> stack) {
     }
     const auto entries = LearnListing(asked.front(), &stack);
     if (!entries.ok()) return entries.status();
+    waiting_bytes_ -= BytesOf(asked.front().path);
     asked.pop_front();
     ahead = std::clamp(kEntriesAhead / (1 + *entries), std::size_t{1}, kMostAhead);
   }
@@ -131,13 +140,26 @@ absl::Status Learner::LearnEntry(const Directory& dir, const wire::ListedEntry& 
   if (dir.id.is_limbo() && !LimboId(entry.name)) return absl::OkStatus();
   const auto id = Identify(dir, entry);
   if (!id.ok()) return id.status();
-  if (directory && !id->is_foreign()) changes_.push_back(plan::TreeChange(*id));
+  if (directory && !id->is_foreign() && noted_.insert(*id).second) changes_.push_back(plan::TreeChange(*id));
   if (view_.Child({dir.id, entry.name}) == *id && view_.Node(*id)) return absl::OkStatus();
   // What was believed to lie there goes with all that was believed to lie below it.
   if (const auto old = view_.Child({dir.id, entry.name}); old && *old != *id) Forget({dir.id, entry.name});
   Add(SetNode(*id, entry.metadata));
   Add(SetName({dir.id, entry.name}, *id));
-  if (directory) stack->push_back({*id, path});
+  return directory ? Enter({*id, path}, stack) : absl::OkStatus();
+}
+
+absl::Status Learner::Enter(Directory dir, std::vector<Directory>* stack) {
+  if (dir.path.size() > wire::kMaxPathBytes) {
+    return model::Failure(model::Reaction::kReconnect, "the target lists a directory with a path of more than " +
+                                                           std::to_string(wire::kMaxPathBytes) + " bytes; remove it there");
+  }
+  waiting_bytes_ += BytesOf(dir.path);
+  if (waiting_bytes_ > kMaxWaitingBytes) {
+    return model::Failure(model::Reaction::kReconnect,
+                          "the target lists more directories than can be remembered; is it the right one?");
+  }
+  stack->push_back(std::move(dir));
   return absl::OkStatus();
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "catalogue/catalogue.h"
@@ -60,6 +61,7 @@ class Learner {
   absl::Status LearnPlace(const std::string& path, bool recursive, const Self& target);
   absl::Status LearnDirectories(std::vector<Directory> stack);
   absl::StatusOr<std::size_t> LearnListing(const Directory& dir, std::vector<Directory>* stack);
+  absl::Status Enter(Directory dir, std::vector<Directory>* stack);
   absl::Status LearnEntry(const Directory& dir, const wire::ListedEntry& entry, std::vector<Directory>* stack);
   absl::StatusOr<model::FileId> Identify(const Directory& dir, const wire::ListedEntry& entry);
   std::optional<model::FileId> FindDirectory(const std::string& path) const;
@@ -75,6 +77,8 @@ class Learner {
   catalogue::Expected view_;  // the catalogue with what is corrected and not committed yet
   std::vector<catalogue::Effect> effects_;
   std::vector<model::Change> changes_;
+  absl::flat_hash_set<model::FileId> noted_;  // directories of the source that are in changes_
+  std::size_t waiting_bytes_ = 0;             // of the directories that are still to be listed
   // Of nodes with several names: which node of the target they are.
   absl::flat_hash_map<model::FileId, std::uint64_t> inode_of_;
   absl::flat_hash_map<std::uint64_t, model::FileId> id_of_;

@@ -1,5 +1,6 @@
 #include "replicate/session.h"
 
+#include <poll.h>
 #include <sys/eventfd.h>
 
 #include <atomic>
@@ -12,6 +13,9 @@
 
 namespace fanmirror::replicate {
 namespace {
+
+// Between two looks whether there is room again for what the receiver says.
+constexpr int kFullPauseMs = 2;
 
 class ThreadSession : public Session {
  public:
@@ -72,6 +76,11 @@ absl::Status ThreadSession::Converse(Dialogue* dialogue, link::Link* link) {
     if (!moved.ok()) return moved.status();
     if (*moved) continue;
     const Dialogue::Rest rest = dialogue->NextRest(*link);
+    if (rest.full) {
+      pollfd wakeup{wakeup_.get(), POLLIN, 0};
+      poll(&wakeup, 1, kFullPauseMs);
+      continue;
+    }
     const auto ready = link->Wait(rest.want_write, wakeup_.get(), rest.timeout);
     if (!ready.ok()) return ready.status();
     eventfd_t count = 0;

@@ -47,6 +47,9 @@ struct SessionOptions {
   wire::Hello hello;  // `silence`: a receiver that says nothing for so long is lost; 0: never
   std::uint64_t bandwidth_limit = 0;           // bytes a second, 0: none
   std::function<void(SessionEvent)> on_event;  // any thread; the last event is Lost
+  // Any thread. False: what the receiver says is left unread until it is true again, so that a listing cannot outgrow who
+  // learns from it. Empty: always true.
+  std::function<bool()> has_room;
   Traffic* traffic = nullptr;
 };
 

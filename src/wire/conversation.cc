@@ -92,6 +92,8 @@ absl::Status SourceConversation::OnListing(const Listing& listing) {
   if (!greeted_) return Illegal("Listing before HelloReply");
   const auto asked = lists_.find(listing.id);
   if (asked == lists_.end()) return Illegal("Listing ", listing.id, " that was not asked for");
+  // Else a listing could go on for ever and say nothing.
+  if (!listing.last && listing.entries.empty()) return Illegal("Listing ", listing.id, " without an entry or an end");
   if (listing.last) lists_.erase(asked);
   return absl::OkStatus();
 }

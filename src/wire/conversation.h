@@ -14,7 +14,8 @@
 //   source:    Hello (batch | List | Ping)*
 //   batch    = BatchBegin (put | op | Ping)* BatchEnd      numbers ascend from batch to batch
 //   put      = Op(kPut) (Data | Ping)* (PutEnd | PutAbort) offsets ascend, pieces do not overlap
-//   receiver:  Ping* HelloReply (Ack | Listing | Ping)*    one Ack for each ended batch, in their order
+//   receiver:  Ping* HelloReply (Ack | Listing | Ping)*    one Ack for each ended batch, in their order; a Listing that
+//                                                          is not the last of its answer has entries
 namespace fanmirror::wire {
 
 // What the receiver has heard. Feed every frame to it before acting on it.

@@ -98,6 +98,7 @@ TEST(SourceConversation, AcksAscendAndOnlyForWhatWasSent) {
 TEST(SourceConversation, ListingsOnlyWhenAsked) {
   SourceConversation talk;
   Listing listing;
+  listing.entries.resize(1);
   listing.id = 4;
   talk.SentList(4);
   EXPECT_FALSE(talk.OnListing(listing).ok());

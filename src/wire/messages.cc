@@ -326,6 +326,7 @@ absl::StatusOr<HelloReply> ParseHelloReply(std::string_view payload) {
     reply.reaction = static_cast<model::Reaction>(message.reaction());
   }
   if (message.durable() > message.begun()) return Malformed("HelloReply", "more is durable than was begun");
+  if (message.begun() > kMaxBatchNumber) return Malformed("HelloReply", "a batch number beyond 2^63");
   reply.begun = message.begun();
   reply.durable = message.durable();
   reply.empty = message.empty();
@@ -338,6 +339,7 @@ absl::StatusOr<BatchBegin> ParseBatchBegin(std::string_view payload) {
   pb::BatchBegin message;
   if (absl::Status status = ParseMessage("BatchBegin", payload, &message); !status.ok()) return status;
   if (message.number() == 0) return Malformed("BatchBegin", "number 0");
+  if (message.number() > kMaxBatchNumber) return Malformed("BatchBegin", "a batch number beyond 2^63");
   if (message.settled() >= message.number())
     return Malformed("BatchBegin", "it settles batches that did not begin");
   return BatchBegin{message.number(), message.settled()};

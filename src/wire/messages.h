@@ -31,6 +31,8 @@ inline constexpr std::uint32_t kMaxBatchOps = 65'536;
 inline constexpr absl::Duration kMaxSilence = absl::Hours(1);
 // Within that time each side says something so often.
 inline constexpr int kHeartbeats = 4;
+// Numbers of batches: so many that none is ever reached by counting, and one more still is a number.
+inline constexpr std::uint64_t kMaxBatchNumber = INT64_MAX;
 // Entries of one Listing: some 50 KB, so that a large directory does not hold up Acks.
 inline constexpr std::size_t kMaxListingEntries = 1'000;
 
