@@ -1,10 +1,10 @@
 #include "catalogue/environment.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
-#include <filesystem>
-#include <system_error>
+#include <string>
 #include <utility>
 
 #include "absl/strings/cord.h"
@@ -49,8 +49,10 @@ absl::Status SetStoreAside(const std::string& dir) {
 }
 
 absl::Status MakeStoreDir(const std::string& dir) {
-  std::error_code ignored;  // mkdir tells the reason better
-  std::filesystem::create_directories(std::filesystem::path(dir).parent_path(), ignored);
+  const std::size_t slash = dir.rfind('/');
+  if (slash != std::string::npos && slash > 0 && access(dir.substr(0, slash).c_str(), F_OK) != 0) {
+    if (absl::Status parent = MakeStoreDir(dir.substr(0, slash)); !parent.ok()) return parent;
+  }
   if (mkdir(dir.c_str(), 0700) == 0 || errno == EEXIST) return absl::OkStatus();
   return model::SystemFailure(Reaction::kHaltJob, "mkdir", dir, errno, "make its parent directory writable");
 }
