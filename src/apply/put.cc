@@ -89,6 +89,12 @@ absl::Status Put::Complete(const wire::PutEnd& end) {
   }
   if (absl::Status status = DressFresh(fd_.get(), path, op_.metadata, op_.xattrs); !status.ok())
     return status;
+  // The data first, then the name: a power cut in between must not leave the new name with zeros where the journal had the
+  // size and the disk not yet the data. The waiting is for this file's data alone; what makes it durable is the batch's sync.
+  if (end_ > 0 && sync_file_range(fd_.get(), 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+                                                       SYNC_FILE_RANGE_WAIT_AFTER) != 0) {
+    return StepFailure(Step::kWrite, path, errno);
+  }
   const absl::StatusOr<Root::Place> place = root_->Locate(path);
   if (!place.ok()) return place.status();
   if (renameat(staging_->fd(), name_.c_str(), place->dir, place->name.c_str()) == 0) return absl::OkStatus();

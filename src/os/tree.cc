@@ -205,6 +205,8 @@ absl::StatusOr<std::optional<UniqueFd>> Tree::OpenNode(const FileId& id, int fla
 
 absl::StatusOr<std::optional<model::Node>> Tree::Look(const model::Name& name) const {
   absl::StatusOr<std::optional<UniqueFd>> dir = OpenHandle(name.dir, O_PATH | O_DIRECTORY);
+  // It lives and is no directory, so it has no entries: whoever asks took it for one.
+  if (!dir.ok() && model::ErrnoOf(dir.status()) == ENOTDIR) return std::nullopt;
   if (!dir.ok()) return dir.status();
   if (!dir->has_value()) return std::nullopt;
   return LookAt((*dir)->get(), name.name);

@@ -92,6 +92,11 @@ TEST_P(TreeTest, NothingIsThereWhereNothingIs) {
   EXPECT_TRUE(IsGone(dir));
 }
 
+TEST_P(TreeTest, WhatIsNoDirectoryHasNoEntries) {
+  WriteFile("source/file", "data");
+  EXPECT_FALSE(Look(IdOf("source/file"), "entry"));
+}
+
 TEST_P(TreeTest, RefusesWhatIsNoName) {
   for (const std::string& name : {std::string(), std::string("."), std::string(".."), std::string("a/b"),
                                   std::string("/"), std::string("a\0b", 3)}) {

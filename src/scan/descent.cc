@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 
+#include <cerrno>
 #include <optional>
 
 #include "model/failure.h"
@@ -59,6 +60,7 @@ Descent::Event Descent::OpenNext() {
   dir_length_ = path_.size();
   absl::StatusOr<std::optional<os::UniqueFd>> opened =
       tree_->OpenNode(dir_, O_RDONLY | O_DIRECTORY | O_NOATIME);
+  if (!opened.ok() && model::ErrnoOf(opened.status()) == ENOTDIR) return Event::kGone;  // it lives, but is no directory
   if (!opened.ok()) return Fail(opened.status());
   if (!opened->has_value()) return Event::kGone;
   fd_ = *std::move(*opened);
