@@ -339,6 +339,24 @@ TEST_F(PendingSetTest, IsKeptOverACleanRestart) {
   EXPECT_EQ(TakeOnly(300 * kMs).change.name, "waits");
 }
 
+TEST_F(PendingSetTest, RemembersWhatItIsCompleteFor) {
+  EXPECT_FALSE(set_->completeness());
+  const Change all = {Change::Kind::kTree, TestId(1), "", false, true};
+  ASSERT_STATUS_OK(set_->NoteScan(all, 0, {7, "scope"}));
+  ASSERT_STATUS_OK(set_->NoteScan(all, 0, {8, std::string("another\0scope", 13)}));
+  EXPECT_EQ(set_->Size(), 1u);
+  Open("boot 1");
+  const auto completeness = set_->completeness();
+  ASSERT_TRUE(completeness);
+  EXPECT_EQ(completeness->token, 8u);
+  EXPECT_EQ(completeness->scope, std::string("another\0scope", 13));
+  EXPECT_TRUE(TakeOnly(kMs * 1000).change.startup);
+  EXPECT_FALSE(set_->NoteScan({Change::Kind::kTree, {}, "", false, true}, 0, {9, "scope"}).ok());
+  EXPECT_EQ(set_->completeness()->token, 8u) << "with the scan or not at all";
+  Open("boot 2");
+  EXPECT_FALSE(set_->completeness());
+}
+
 TEST_F(PendingSetTest, IsEmptyAfterABootAndAfterDamage) {
   Note(NameChange("a"), 0);
   Open("boot 2");
