@@ -1,15 +1,11 @@
 #pragma once
 
-#include "absl/functional/function_ref.h"
-#include "absl/status/status.h"
 #include "apply/root.h"
 #include "wire/messages.h"
 
 namespace fanmirror::apply {
 
-// Answers a List in one or more Listings. What cannot be listed is told in the last of them; the status
-// returned is that of `answer` alone.
-absl::Status ListPlace(Root* root, const wire::List& list,
-                       absl::FunctionRef<absl::Status(const wire::Listing&)> answer);
+// The answer to a List: the place itself and up to a Listing's full of its entries. What cannot be listed is told in it.
+wire::Listing ListPlace(Root* root, const wire::List& list);
 
 }  // namespace fanmirror::apply

@@ -10,7 +10,7 @@
 #include <map>
 #include <sstream>
 
-#include "apply/content_hasher.h"
+#include "model/content_hasher.h"
 #include "apply/testing/scripted_source.h"
 #include "os/testing/filesystem.h"
 
@@ -280,7 +280,7 @@ TEST_P(Ops, SparseLargeAndEmptyFiles) {
   auto metadata = Like(NodeType::kRegular, 0644);
   metadata.size = 6'000'000'000;
   source_->BeginPut("sparse", metadata);
-  ContentHasher hasher;
+  model::ContentHasher hasher;
   const std::string block(8192, 'b');
   for (const std::uint64_t offset : {std::uint64_t{1} << 20, std::uint64_t{5'000'003'584}}) {
     source_->Data(offset, block);
@@ -701,6 +701,43 @@ TEST_P(Ops, Listings) {
   EXPECT_NE(source_->List("d/1", false)[0].error, "");
   ASSERT_TRUE(os::testing::RunCommand({"umount", At("d")}).ok());
   EXPECT_TRUE(source_->Ping(42));
+}
+
+TEST_P(Ops, ListingsWithDigests) {
+  source_->Make("l", Like(NodeType::kSymlink, 0777), {}, "some/where");
+  const std::vector<model::Xattr> xattrs = {{"trusted.b", "2"}, {"user.a", "1"}};
+  source_->Put("f", "x", {}, xattrs);
+  source_->EndAndWait();
+  std::map<std::string, wire::ListedEntry> found;
+  for (const auto& entry : source_->List("", true).at(0).entries) found[entry.name] = entry;
+  EXPECT_EQ(found["l"].symlink_target, model::DigestOf("some/where"));
+  EXPECT_EQ(found["l"].xattrs, model::DigestOf(absl::Span<const model::Xattr>()));
+  EXPECT_EQ(found["f"].xattrs, model::DigestOf(absl::MakeConstSpan(xattrs)));
+  EXPECT_EQ(source_->List("f", false).at(0).self.xattrs, found["f"].xattrs);
+}
+
+TEST_P(Ops, HashesOfFiles) {
+  std::string content(3'000'000, '\0');
+  for (std::size_t at = 1'000'000; at < 2'000'000; at += 7) content[at] = static_cast<char>(at);
+  source_->Put("f", content);
+  source_->Directory("d");
+  source_->Make("l", Like(NodeType::kSymlink, 0777), {}, "f");
+  source_->Put("empty", "");
+  source_->EndAndWait();
+  model::SparseHasher hasher;
+  hasher.Add(0, content);
+  const auto hash = source_->HashFile("f");
+  ASSERT_TRUE(hash.has_value());
+  EXPECT_TRUE(hash->exists);
+  EXPECT_EQ(hash->hash, hasher.Finish(content.size()));
+  EXPECT_EQ(source_->HashFile("empty")->hash, hasher.Finish(0));
+  for (const char* path : {"d", "l", "gone", "l/x", "d/x", ""}) EXPECT_FALSE(source_->HashFile(path)->exists) << path;
+  // Whatever else is allocated there.
+  const os::UniqueFd fd(::open(At("f").c_str(), O_WRONLY | O_CLOEXEC));
+  ASSERT_EQ(::pwrite(fd.get(), content.data(), 100'000, 0), 100'000);
+  EXPECT_EQ(source_->HashFile("f")->hash, hash->hash);
+  ASSERT_EQ(::pwrite(fd.get(), "x", 1, 2'999'999), 1);
+  EXPECT_NE(source_->HashFile("f")->hash, hash->hash);
 }
 
 INSTANTIATE_TEST_SUITE_P(On, Ops, ::testing::ValuesIn(os::testing::AllFilesystems()),

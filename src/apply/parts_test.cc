@@ -6,7 +6,6 @@
 #include <utility>
 #include <vector>
 
-#include "apply/content_hasher.h"
 #include "apply/marker.h"
 #include "apply/poison.h"
 #include "apply/syncer.h"
@@ -122,22 +121,6 @@ TEST(Marker, ComesBackAndNothingElseDoes) {
   for (std::size_t cut = 0; cut < text.size(); ++cut)
     EXPECT_FALSE(ParseMarker(text.substr(0, cut)).has_value());
   EXPECT_FALSE(ParseMarker(text + "x").has_value());
-}
-
-TEST(ContentHasher, FollowsTheGrammarWhateverThePieces) {
-  const std::string data = "0123456789";
-  // Two runs, composed by hand: bytes, offset, length; then the size.
-  std::string stream = data + std::string("\4\0\0\0\0\0\0\0", 8) + std::string("\12\0\0\0\0\0\0\0", 8);
-  stream += data + std::string("\0\1\0\0\0\0\0\0", 8) + std::string("\12\0\0\0\0\0\0\0", 8);
-  stream += std::string("\0\2\0\0\0\0\0\0", 8);
-  const XXH128_hash_t expected = XXH3_128bits(stream.data(), stream.size());
-  for (std::size_t cut = 0; cut <= data.size(); ++cut) {
-    ContentHasher hasher;
-    hasher.Add(4, std::string_view(data).substr(0, cut));
-    hasher.Add(4 + cut, std::string_view(data).substr(cut));
-    hasher.Add(256, data);
-    EXPECT_EQ(hasher.Finish(512), (model::ContentHash{expected.low64, expected.high64}));
-  }
 }
 
 }  // namespace

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "apply/content_hasher.h"
+#include "model/content_hasher.h"
 #include "apply/root.h"
 #include "apply/staging.h"
 #include "os/unique_fd.h"
@@ -35,7 +35,7 @@ class Put {
   Root* root_;
   Staging* staging_;
   wire::ReceivedOp op_;
-  ContentHasher hasher_;
+  model::ContentHasher hasher_;
   std::string name_;  // in the staging area; empty: no put is under way
   os::UniqueFd fd_;
   std::uint64_t end_ = 0;      // of what is written

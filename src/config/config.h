@@ -38,6 +38,8 @@ struct Job {
   absl::Duration settle = absl::Milliseconds(100);
   absl::Duration max_delay = absl::Seconds(1);
   DeletePolicy delete_policy = DeletePolicy::kAlways;
+  absl::Duration audit = absl::Hours(24);  // between two audits; zero: none
+  bool audit_content = false;  // an audit hashes the files on both sides, and corrects what differs
   std::vector<Target> targets;
 };
 

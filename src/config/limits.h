@@ -18,6 +18,8 @@ inline constexpr std::size_t kMaxNameBytes = 64;
 inline constexpr std::size_t kMaxPathBytes = 4095;
 // Of settle and max_delay. A mirror that waits longer is a backup, which another tool makes better.
 inline constexpr absl::Duration kMaxDelay = absl::Hours(1);
+// A year: whoever wants audits wants them before that.
+inline constexpr absl::Duration kMaxAuditInterval = absl::Hours(24 * 365);
 // Below this a single large file would take days, and keep-alives would fill the line. Bytes a second.
 inline constexpr std::uint64_t kMinBandwidth = 1024;
 inline constexpr int kMaxPort = 65535;

@@ -11,7 +11,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr char kCommands[] = "status, wait, approve";
+constexpr char kCommands[] = "status, wait, verify, approve";
 
 absl::Status Refusal(const std::string& line) {
   return model::Failure(model::Reaction::kSkipAndReport, line);
@@ -20,6 +20,12 @@ absl::Status Refusal(const std::string& line) {
 absl::Status ReadText(const json& value, const std::string& key, std::string* out) {
   if (!value.is_string()) return Refusal(absl::StrCat("\"", key, "\" must be a string"));
   *out = value.get<std::string>();
+  return absl::OkStatus();
+}
+
+absl::Status ReadFlag(const json& value, const std::string& key, bool* out) {
+  if (!value.is_boolean()) return Refusal(absl::StrCat("\"", key, "\" must be true or false"));
+  *out = value.get<bool>();
   return absl::OkStatus();
 }
 
@@ -39,6 +45,8 @@ absl::Status ReadCommand(const json& value, Request* request) {
     request->command = Request::Command::kStatus;
   } else if (command == "wait") {
     request->command = Request::Command::kWait;
+  } else if (command == "verify") {
+    request->command = Request::Command::kVerify;
   } else if (command == "approve") {
     request->command = Request::Command::kApprove;
   } else {
@@ -50,17 +58,18 @@ absl::Status ReadCommand(const json& value, Request* request) {
 absl::Status ReadField(const std::string& key, const json& value, Request* request) {
   const bool wait = request->command == Request::Command::kWait;
   const bool status = request->command == Request::Command::kStatus;
+  const bool verify = request->command == Request::Command::kVerify;
   if (key == "command") return absl::OkStatus();
   if (wait && key == "job") return ReadText(value, key, &request->barrier.job);
   if (wait && key == "target") return ReadText(value, key, &request->barrier.target);
   if (wait && key == "timeout_seconds") return ReadTimeout(value, &request->barrier.timeout);
+  if (verify && key == "job") return ReadText(value, key, &request->verify.choice.job);
+  if (verify && key == "target") return ReadText(value, key, &request->verify.choice.target);
+  if (verify && key == "content") return ReadFlag(value, key, &request->verify.content);
+  if (verify && key == "repair") return ReadFlag(value, key, &request->verify.repair);
   if (!wait && !status && key == "job") return ReadText(value, key, &request->choice.job);
   if (!wait && !status && key == "target") return ReadText(value, key, &request->choice.target);
-  if (status && key == "follow") {
-    if (!value.is_boolean()) return Refusal("\"follow\" must be true or false");
-    request->follow = value.get<bool>();
-    return absl::OkStatus();
-  }
+  if (status && key == "follow") return ReadFlag(value, key, &request->follow);
   return Refusal(absl::StrCat("unknown field ", model::QuotePath(key), " for this command"));
 }
 
@@ -79,6 +88,9 @@ absl::StatusOr<Request> ParseRequest(std::string_view line) {
   if (request.command == Request::Command::kApprove && request.choice.job.empty()) {
     return Refusal("this command needs a \"job\"");
   }
+  if (request.command == Request::Command::kVerify && request.verify.choice.job.empty()) {
+    return Refusal("this command needs a \"job\"");
+  }
   return request;
 }
 
@@ -89,6 +101,12 @@ std::string FormatRequest(const Request& request) {
   } else if (request.command == Request::Command::kApprove) {
     object = {{"command", "approve"}, {"job", request.choice.job}};
     if (!request.choice.target.empty()) object["target"] = request.choice.target;
+  } else if (request.command == Request::Command::kVerify) {
+    object = {{"command", "verify"},
+              {"job", request.verify.choice.job},
+              {"content", request.verify.content},
+              {"repair", request.verify.repair}};
+    if (!request.verify.choice.target.empty()) object["target"] = request.verify.choice.target;
   } else {
     object = {{"command", "wait"}, {"timeout_seconds", absl::ToDoubleSeconds(request.barrier.timeout)}};
     if (!request.barrier.job.empty()) object["job"] = request.barrier.job;
@@ -98,6 +116,11 @@ std::string FormatRequest(const Request& request) {
 }
 
 std::string FormatStatusAnswer(json status) { return Dump({{"ok", true}, {"status", std::move(status)}}); }
+
+std::string FormatPartialAnswer(json part) {
+  part["ok"] = true;
+  return Dump(part);
+}
 
 std::string FormatAnswer(const absl::Status& result) {
   if (result.ok()) return Dump({{"ok", true}});

@@ -165,6 +165,7 @@ bool ControlServer::AnswerLine(int socket, std::string_view line) {
   if (request->command == Request::Command::kApprove) {
     return SendLine(socket, FormatAnswer(handlers_.approve(request->choice)));
   }
+  if (request->command == Request::Command::kVerify) return Verify(socket, request->verify);
   if (request->follow) return Follow(socket);
   return SendLine(socket, FormatStatusAnswer(handlers_.status()));
 }
@@ -177,6 +178,27 @@ bool ControlServer::Follow(int socket) {
       return false;
   }
   return false;
+}
+
+bool ControlServer::Verify(int socket, const VerifyRequest& request) {
+  const absl::Status status =
+      handlers_.verify(request, [&] { return Abandoned(socket); },
+                       [&](nlohmann::json part) { return SendPatiently(socket, FormatPartialAnswer(std::move(part))); });
+  return SendLine(socket, FormatAnswer(status));
+}
+
+bool ControlServer::SendPatiently(int socket, std::string line) {
+  line += '\n';
+  for (std::size_t sent = 0; sent < line.size();) {
+    const ssize_t taken = ::send(socket, line.data() + sent, line.size() - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (taken > 0) sent += static_cast<std::size_t>(taken);
+    if (taken > 0 || (taken < 0 && errno == EINTR)) continue;
+    if (taken == 0 || errno != EAGAIN) return false;
+    std::array<pollfd, 2> fds{{{socket, POLLOUT, 0}, {end_.get(), POLLIN, 0}}};
+    ::poll(fds.data(), fds.size(), -1);
+    if (ending_) return false;
+  }
+  return true;
 }
 
 bool ControlServer::Abandoned(int socket) const {

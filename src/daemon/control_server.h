@@ -20,6 +20,10 @@ struct ControlHandlers {
   // `abandoned`: the client went, or the server ends.
   std::function<absl::Status(const BarrierRequest&, const std::function<bool()>& abandoned)> wait;
   std::function<absl::Status(const TargetChoice&)> approve;
+  // `emit` gives the client a part of the answer; false: it went, or the server ends.
+  std::function<absl::Status(const VerifyRequest&, const std::function<bool()>& abandoned,
+                             const std::function<bool(nlohmann::json)>& emit)>
+      verify;
 };
 
 // The unix stream socket that the commands talk to: for its owner only, a thread a client.
@@ -50,6 +54,9 @@ class ControlServer {
   // False: the conversation is over.
   bool AnswerLine(int socket, std::string_view line);
   bool Follow(int socket);
+  bool Verify(int socket, const VerifyRequest& request);
+  // Waits as long as the client wants to take its time (a pager), but for the server's end.
+  bool SendPatiently(int socket, std::string line);
   bool Abandoned(int socket) const;
 
   std::string path_;

@@ -65,7 +65,11 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(config::Config config, Log
                             [self](const BarrierRequest& request, const std::function<bool()>& abandoned) {
                               return self->Wait(request, abandoned);
                             },
-                            [self](const TargetChoice& choice) { return self->Approve(choice); }});
+                            [self](const TargetChoice& choice) { return self->Approve(choice); },
+                            [self](const VerifyRequest& request, const std::function<bool()>& abandoned,
+                                   const std::function<bool(nlohmann::json)>& emit) {
+                              return RunVerification(self->jobs_, request, abandoned, emit);
+                            }});
   if (!control.ok()) return control.status();
   daemon->control_ = *std::move(control);
   return daemon;
@@ -89,6 +93,8 @@ void Daemon::StartJobs() {
     for (const auto& target : job->targets) {
       if (job->error.empty() && target->replicator != nullptr) target->replicator->Start();
     }
+    const bool audited = job->error.empty() && job->config.audit_content && job->config.audit > absl::ZeroDuration();
+    if (audited) audits_.push_back(std::make_unique<ContentAudit>(job.get(), log_));
   }
 }
 
@@ -140,6 +146,7 @@ void Daemon::OpenTarget(Job* job, Target* target) {
   options.max_delay = job->config.max_delay;
   options.delete_at_startup = DeletesAtStartup(job->config.delete_policy);
   options.delete_while_running = DeletesWhileRunning(job->config.delete_policy);
+  options.audit = job->config.audit_content ? absl::ZeroDuration() : job->config.audit;
   options.path = target->config.path;
   options.adopt = target->config.adopt;
   options.bandwidth_limit = target->config.bandwidth_limit;
@@ -201,6 +208,7 @@ void Daemon::StopReplicators() {
 
 void Daemon::Stop() {
   control_.reset();
+  audits_.clear();
   supervisor_.reset();
   StopReplicators();
   watchers_.clear();

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "config/config.h"
 #include "daemon/barrier.h"
+#include "daemon/content_audit.h"
 #include "daemon/control_server.h"
 #include "daemon/job.h"
 #include "daemon/log.h"
@@ -61,6 +62,7 @@ class Daemon {
   Jobs jobs_;  // destroyed after the watchers, whose threads call the replicators and use the trees
   absl::flat_hash_map<std::string, std::unique_ptr<watch::Watcher>> watchers_;  // by Mount::filesystem
   std::unique_ptr<Supervisor> supervisor_;
+  std::vector<std::unique_ptr<ContentAudit>> audits_;
   std::unique_ptr<ControlServer> control_;
 };
 

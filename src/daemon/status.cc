@@ -49,6 +49,8 @@ json TargetJson(const Job& job, const Target& target, const replicate::Progress&
           {"scans", progress.scans},
           {"scanned", progress.scanned},
           {"checked_files", progress.checked_files},
+          {"audited_unix_seconds", progress.audited_unix_seconds},
+          {"audit_found", progress.audit_found},
           {"wire_bytes_sent", progress.wire_bytes_sent},
           {"files_per_second", rates.files},
           {"bytes_per_second", rates.bytes},

@@ -11,7 +11,7 @@ namespace fanmirror::daemon {
 
 // All that `status` shows, as a JSON object. Per job: name, state, source, mount, filesystem, error, targets;
 // per target: name, state, path, lag_seconds, pending, acked_files, acked_bytes, failed_ops, scans, scanned,
-// checked_files, wire_bytes_sent, rates, last_path, last_error; counters (sums since the start): events,
+// checked_files, audited_unix_seconds (0: never), audit_found (since the start), wire_bytes_sent, rates, last_path, last_error; counters (sums since the start): events,
 // overflows, scans, scanned, wire_bytes_sent; and the process itself. Strings may hold invalid UTF-8: write
 // them with Dump. Thread-safe.
 nlohmann::json StatusJson(const Jobs& jobs, absl::Time started);

@@ -5,7 +5,7 @@
 #include <random>
 #include <thread>
 
-#include "read/content_hasher.h"
+#include "model/content_hasher.h"
 #include "read/pieces.h"
 #include "read/reader_fixture.h"
 

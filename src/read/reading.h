@@ -6,7 +6,7 @@
 
 #include "os/tree.h"
 #include "os/unique_fd.h"
-#include "read/content_hasher.h"
+#include "model/content_hasher.h"
 #include "read/extents.h"
 #include "read/pieces.h"
 #include "read/reader.h"
@@ -65,7 +65,7 @@ class Reading {
   std::unique_ptr<Piece> given_;  // its bytes are with the caller
   std::unique_ptr<Piece> kept_;   // of a comparison: the only piece so far, already hashed
   std::size_t compared_ = 0;      // pieces of the comparison
-  ContentHasher hasher_;
+  model::ContentHasher hasher_;
   std::optional<model::ContentHash> hash_;
 };
 

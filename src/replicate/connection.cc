@@ -44,6 +44,7 @@ void ReplicatorImpl::Connect() {
                    .established = catalogue_->header().batch > 0};
   session.bandwidth_limit = options_.bandwidth_limit;
   session.on_event = [this](SessionEvent event) {
+    if (auto* answered = std::get_if<Answered>(&event); answered != nullptr && inquiries_.Deliver(answered->answer)) return;
     {
       std::lock_guard lock(mutex_);
       events_.push_back(std::move(event));
@@ -56,6 +57,7 @@ void ReplicatorImpl::Connect() {
 
 void ReplicatorImpl::OnLost(const absl::Status& status) {
   session_.reset();
+  FailVerification(status.ok() ? Failure(Reaction::kReconnect, "the connection was closed") : status);
   {
     std::lock_guard lock(mutex_);
     events_.clear();  // of that session
@@ -71,6 +73,7 @@ void ReplicatorImpl::OnLost(const absl::Status& status) {
   proofs_.clear();
   deferred_.clear();
   scanner_.Clear();
+  scanning_all_ = false;
   expected_.Clear();
   relearn_.clear();
   under_way_ = 0;
@@ -102,6 +105,7 @@ void ReplicatorImpl::OnConnected(const wire::HelloReply& reply) {
   next_batch_ = std::max(reply.begun, catalogue_->header().batch) + 1;
   settled_batch_ = acked_batch_ = next_batch_ - 1;
   ready_ = true;
+  inquiries_.Resume();
   state_ = State::kSyncing;
   connect_attempts_ = 0;
   connection_error_.clear();
@@ -183,7 +187,8 @@ Learner ReplicatorImpl::MakeLearner() {
 
 absl::Status ReplicatorImpl::ListPlace(const std::string& path, bool children,
                                        const std::function<absl::Status(const wire::Listing&)>& frame) {
-  session_->Ask({.id = next_list_++, .path = path, .children = children});
+  wire::List list{.id = next_list_++, .path = path, .children = children};
+  session_->Ask(list);
   for (;;) {
     WaitUntil(std::numeric_limits<std::int64_t>::max(), [this] { return stopping_ || !events_.empty(); });
     {
@@ -192,13 +197,19 @@ absl::Status ReplicatorImpl::ListPlace(const std::string& path, bool children,
     }
     auto event = TakeEvent();
     if (auto* lost = std::get_if<Lost>(&*event)) return lost->status;
-    auto* listed = std::get_if<Listed>(&*event);
-    if (listed == nullptr) continue;
-    if (!listed->listing.error.empty()) {
-      return Failure(Reaction::kReconnect, "the target cannot list " + model::QuotePath(path) + ": " + listed->listing.error);
+    auto* answered = std::get_if<Answered>(&*event);
+    const auto* listing = answered == nullptr ? nullptr : std::get_if<wire::Listing>(&answered->answer);
+    if (listing == nullptr || listing->id != list.id) continue;
+    if (!listing->error.empty()) {
+      return Failure(Reaction::kReconnect, "the target cannot list " + model::QuotePath(path) + ": " + listing->error);
     }
-    if (absl::Status status = frame(listed->listing); !status.ok()) return status;
-    if (listed->listing.last) return absl::OkStatus();
+    if (!listing->last) {
+      list.id = next_list_++;
+      list.after = listing->next;
+      session_->Ask(list);
+    }
+    if (absl::Status status = frame(*listing); !status.ok()) return status;
+    if (listing->last) return absl::OkStatus();
   }
 }
 

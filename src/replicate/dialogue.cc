@@ -39,13 +39,24 @@ absl::StatusOr<std::unique_ptr<Dialogue>> Dialogue::Begin(const SessionOptions& 
 
 void Dialogue::TakeCommands() {
   if (!greeted_) return;
-  for (; !lists_.empty(); lists_.pop_front()) {
-    wire::AppendList(lists_.front(), &out_);
-    conversation_.SentList(lists_.front().id);
-  }
+  if (sender_->BetweenBatches()) SendQuestions();
   for (; !batches_.empty(); batches_.pop_front()) {
     conversation_.SentBatchEnd(batches_.front()->number);
     sender_->Queue(std::move(batches_.front()));
+  }
+}
+
+void Dialogue::SendQuestions() {
+  for (; !questions_.empty(); questions_.pop_front()) {
+    if (const auto* list = std::get_if<wire::List>(&questions_.front())) {
+      wire::AppendList(*list, &out_);
+      conversation_.SentList(list->id);
+      continue;
+    }
+    if (conversation_.hash_files() >= wire::kMaxHashFiles) return;  // until an answer comes
+    const auto& file = std::get<wire::HashFile>(questions_.front());
+    wire::AppendHashFile(file, &out_);
+    conversation_.SentHashFile(file.id);
   }
 }
 
@@ -53,7 +64,7 @@ void Dialogue::Produce() {
   if (out_.size() - written_ >= kWriteBytes || !sender_->HasWork()) return;
   out_.erase(0, written_);
   written_ = 0;
-  sender_->Produce(kProduceBytes, &out_);
+  sender_->Produce(kProduceBytes, /*until_batch_end=*/!questions_.empty(), &out_);
   if (sender_->last_path().empty()) return;
   std::lock_guard lock(options_.traffic->mutex);
   options_.traffic->last_path = sender_->last_path();
@@ -142,7 +153,14 @@ absl::Status Dialogue::OnFrame(const wire::Frame& frame) {
       auto listing = wire::ParseListing(frame.payload);
       if (!listing.ok()) return listing.status();
       if (absl::Status status = conversation_.OnListing(*listing); !status.ok()) return status;
-      options_.on_event(Listed{*std::move(listing)});
+      options_.on_event(Answered{*std::move(listing)});
+      return absl::OkStatus();
+    }
+    case wire::FrameType::kFileHash: {
+      auto hash = wire::ParseFileHash(frame.payload);
+      if (!hash.ok()) return hash.status();
+      if (absl::Status status = conversation_.OnFileHash(*hash); !status.ok()) return status;
+      options_.on_event(Answered{*std::move(hash)});
       return absl::OkStatus();
     }
     case wire::FrameType::kPing:

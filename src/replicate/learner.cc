@@ -151,6 +151,26 @@ std::optional<FileId> Learner::FindDirectory(const std::string& path) const {
   return at;
 }
 
+absl::Status Learner::DoubtNode(const std::string& path, bool content) {
+  const std::size_t slash = path.rfind('/');
+  const auto parent = FindDirectory(slash == std::string::npos ? "" : path.substr(0, slash));
+  const auto name = parent ? std::optional<Name>({*parent, path.substr(slash == std::string::npos ? 0 : slash + 1)}) : std::nullopt;
+  const auto id = name ? view_.Child(*name) : std::nullopt;
+  const auto record = id ? view_.Node(*id) : std::nullopt;
+  if (!record || id->is_foreign()) return LearnPlace(path, /*recursive=*/false);
+  const auto node = tree_->Look(*name);
+  if (!node.ok()) return node.status();
+  if (!*node || (*node)->id != *id) return LearnPlace(path, /*recursive=*/false);
+  Effect effect = SetNode(*id, record->metadata);
+  effect.record.content = record->content;
+  effect.record.content_known = record->content_known && !content;
+  Add(std::move(effect));
+  model::Change change = plan::NodeChange(*id);
+  change.content = content;
+  changes_.push_back(std::move(change));
+  return Flush(kCommitEffects);
+}
+
 absl::Status Learner::LearnPlace(const std::string& path, bool recursive) {
   if (path.empty()) {
     const auto root = view_.Node(tree_->root());

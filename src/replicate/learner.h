@@ -33,7 +33,9 @@ class Learner {
   absl::Status LearnAll();
   // One place, and all below it when `recursive` (or when the catalogue knows nothing there).
   absl::Status LearnPlace(const std::string& path, bool recursive);
-  // Commits the rest of what LearnPlace corrected; nothing is sure before. (LearnAll does it itself.)
+  // The right node lies there, but its metadata or (`content`) its content is not what the catalogue says.
+  absl::Status DoubtNode(const std::string& path, bool content);
+  // Commits the rest of what LearnPlace and DoubtNode corrected; nothing is sure before. (LearnAll does it itself.)
   absl::Status Finish() { return Flush(1); }
   // Where the source must be looked at again, because the catalogue was corrected there.
   const std::vector<model::Change>& changes() const { return changes_; }

@@ -75,8 +75,12 @@ class LearnerTest : public os::testing::TreeTest {
                           const std::function<absl::Status(const wire::Listing&)>& frame) {
                      listed_.insert(path);
                      root_->ForgetAll();
-                     return apply::ListPlace(root_.get(), {.id = 1, .path = path, .children = children},
-                                             frame);
+                     wire::List list{.id = 1, .path = path, .children = children};
+                     for (;;) {
+                       const wire::Listing listing = apply::ListPlace(root_.get(), list);
+                       if (absl::Status status = frame(listing); !status.ok() || listing.last) return status;
+                       list.after = listing.next;
+                     }
                    });
   }
   std::vector<Change> LearnAll() {

@@ -88,7 +88,13 @@ ReplicatorImpl::ReplicatorImpl(Options options, Stores stores)
       pending_(std::move(stores.pending)),
       catalogue_(std::move(stores.catalogue)),
       expected_(catalogue_.get()),
-      scanner_(options_.tree, &selection_) {}
+      scanner_(options_.tree, &selection_),
+      auditor_({.tree = options_.tree,
+                .selection = &selection_,
+                .expected = &expected_,
+                .interval_ns = absl::ToInt64Nanoseconds(options_.audit),
+                .record = options_.state_dir + "/audited",
+                .pending = [this](const Change& change) { return pending_->Holds(change); }}) {}
 
 ReplicatorImpl::~ReplicatorImpl() { Stop(); }
 
@@ -172,8 +178,10 @@ void ReplicatorImpl::PublishProgress() {
   progress.state = state_;
   progress.wire_bytes_sent = traffic_.bytes_sent;
   progress.wire_bytes_received = traffic_.bytes_received;
-  progress.scans = scanner_.started();
-  progress.scanned = scanner_.scanned();
+  progress.scans = scanner_.started() + auditor_.started();
+  progress.scanned = scanner_.scanned() + auditor_.scanned();
+  progress.audited_unix_seconds = auditor_.last_unix_s();
+  progress.audit_found = auditor_.found();
   progress.checked_files = scanner_.unchanged();
   progress.last_error = connection_error_;
   {
@@ -186,6 +194,7 @@ void ReplicatorImpl::PublishProgress() {
 
 void ReplicatorImpl::HaltBy(const absl::Status& status) {
   session_.reset();
+  FailVerification(status);
   state_ = State::kHalted;
   ready_ = false;
   connection_error_ = std::string(status.message());
@@ -206,6 +215,7 @@ void ReplicatorImpl::Main() {
 
 void ReplicatorImpl::Finish() {
   session_.reset();
+  FailVerification(Failure(Reaction::kHaltJob, "the daemon is ending"));
   if (const absl::Status status = Commit(); !status.ok()) {
     Log(Severity::kError, "cannot write the catalogue: " + std::string(status.message()));
   }
@@ -230,10 +240,15 @@ void ReplicatorImpl::Work() {
   HandleEvents();
   if (state_ == State::kHalted) return;
   if (!session_ && os::BoottimeNs() >= connect_at_ns_) Connect();
+  if (ready_) AskInquiries();
+  drain_ = drain_ || (ready_ && RepairsWait());
   if (ready_ && drain_ && under_way_ == 0) {
-    if (const absl::Status status = LearnUnknown(0, 0); !status.ok()) OnLost(status);
+    absl::Status status = LearnUnknown(0, 0);
+    if (status.ok()) status = LearnRepairs();
+    if (!status.ok()) OnLost(status);
   }
   if (ready_ && !drain_ && PlanRound()) Wake();
+  Audit();
   if (!CommitDue()) return;
   if (const absl::Status status = Commit(); !status.ok()) HaltBy(status);
 }
@@ -266,6 +281,7 @@ std::int64_t ReplicatorImpl::NextDeadlineNs() {
   if (ready_ && !drain_ && under_way_ < kMaxBatchesUnderWay) {
     if (const auto due = pending_->NextDue()) deadline = std::min(deadline, *due);
   }
+  if (ready_ && !drain_ && state_ == State::kLive) deadline = std::min(deadline, auditor_.NextStepNs());
   if (AnythingToCommit()) deadline = std::min(deadline, acked_since_ns_ + kCommitDelayNs);
   return std::max(deadline, now);
 }

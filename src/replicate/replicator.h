@@ -13,6 +13,7 @@
 #include "link/link.h"
 #include "model/change.h"
 #include "os/tree.h"
+#include "replicate/verification.h"
 #include "select/filter.h"
 
 namespace fanmirror::replicate {
@@ -35,6 +36,7 @@ struct Options {
   std::string path;  // the root on the target that the receiver shall have
   bool adopt = false;
   std::uint64_t bandwidth_limit = 0;  // bytes a second, 0: none
+  absl::Duration audit;               // between two audits of the source; zero: none
   // Makes a new connection to a receiver; blocks; called on a thread of the replicator. `wakeup_fd` readable: give up.
   std::function<absl::StatusOr<std::unique_ptr<link::Link>>(link::StderrSink, int wakeup_fd)> connect;
   std::function<void(Severity, std::string_view line)> log;  // any thread
@@ -61,8 +63,10 @@ struct Progress {
   std::uint64_t batches = 0;
   std::uint64_t wire_bytes_sent = 0;
   std::uint64_t wire_bytes_received = 0;
-  std::uint64_t scans = 0;         // begun
-  std::uint64_t scanned = 0;       // entries listed by scans
+  std::uint64_t scans = 0;         // begun, audits included
+  std::uint64_t scanned = 0;       // entries listed by them
+  std::int64_t audited_unix_seconds = 0;  // when the last audit (or scan of all) was through, also before Start; 0: never
+  std::uint64_t audit_found = 0;   // differences that no event had told, found by audits
   std::uint64_t checked_files = 0; // files compared by scans that needed nothing sent (progress of a restart)
   std::string last_path;           // of the last op sent
   std::string last_error;          // one line; empty when the last attempt at everything went well
@@ -97,6 +101,10 @@ class Replicator {
   // once Reached(mark).
   virtual std::uint64_t Mark() const = 0;
   virtual bool Reached(std::uint64_t mark) const = 0;
+
+  // Compares source and target while the replication goes on, and with options.repair corrects what differs. Blocks; one
+  // at a time (kRetry: another is under way). An error: it was not brought to its end.
+  virtual absl::StatusOr<VerifyCounts> Verify(const VerifyOptions& options) = 0;
 };
 
 }  // namespace fanmirror::replicate

@@ -70,6 +70,7 @@ bool ReplicatorImpl::PlanRound() {
   deferred_.push_back({next_batch_ - 1, proof});
   for (const ProofHandle& done : finished) deferred_.push_back({next_batch_ - 1, done});
   if (acked_since_ns_ == 0 && AnythingToCommit()) acked_since_ns_ = os::BoottimeNs();
+  if (scanner_.Idle() && std::exchange(scanning_all_, false)) auditor_.Passed(0);
   if (scanner_.Idle() && state_ == State::kSyncing) {
     state_ = State::kLive;
     Log(Severity::kInfo, "the scan is through");
@@ -121,6 +122,7 @@ void ReplicatorImpl::StartWalk(const PendingSet::Entry& entry, Looker* looker) {
     path = place->path;
   } else {
     looker->Add(plan::NodeChange(entry.change.id), /*limbo_is_over=*/false);  // its own metadata: it has no name
+    scanning_all_ = true;
   }
   scanner_.Start(entry.change.id, path, entry.change.startup, proof);
 }

@@ -31,7 +31,7 @@ namespace fanmirror::wire {
 inline constexpr std::string_view kBanner = "fanmirror-receiver 1\n";
 
 // The version of messages.proto and of the conversation; both sides must have the same.
-inline constexpr std::uint32_t kProtocol = 1;
+inline constexpr std::uint32_t kProtocol = 2;
 
 // Bytes of file content in one kData frame: large enough that the work per frame does not count at 1 GB/s,
 // small enough that two of them fit the caches and a put of another file is never held up for long.
@@ -60,6 +60,8 @@ enum class FrameType : std::uint8_t {
   kList = 10,
   kListing = 11,
   kPing = 12,  // the receiver answers with the same
+  kHashFile = 13,
+  kFileHash = 14,
 };
 
 // "Hello", "PutEnd", ... for messages; "unknown".

@@ -154,11 +154,20 @@ absl::Status AppendOpMessage(const model::Op& op, pb::Op* message, std::string* 
   return absl::OkStatus();
 }
 
+void ToMessage(const model::ContentHash& digest, pb::Digest* out) {
+  out->set_low(digest.low);
+  out->set_high(digest.high);
+}
+
+model::ContentHash FromMessage(const pb::Digest& in) { return {.low = in.low(), .high = in.high()}; }
+
 void ToMessage(const ListedEntry& entry, pb::Entry* out) {
   out->set_name(entry.name);
   ToMessage(entry.metadata, out->mutable_metadata());
   out->set_inode(entry.inode);
   out->set_links(entry.metadata.links);
+  if (entry.xattrs != model::ContentHash{}) ToMessage(entry.xattrs, out->mutable_xattrs());
+  if (entry.symlink_target != model::ContentHash{}) ToMessage(entry.symlink_target, out->mutable_symlink_target());
 }
 
 absl::Status FromMessage(pb::Entry* in, ListedEntry* out) {
@@ -166,6 +175,8 @@ absl::Status FromMessage(pb::Entry* in, ListedEntry* out) {
   out->name = std::move(*in->mutable_name());
   out->inode = in->inode();
   out->metadata.links = in->links();
+  out->xattrs = FromMessage(in->xattrs());
+  out->symlink_target = FromMessage(in->symlink_target());
   return absl::OkStatus();
 }
 
@@ -248,6 +259,8 @@ void AppendList(const List& list, std::string* out) {
   message.set_id(list.id);
   message.set_path(list.path);
   message.set_children(list.children);
+  message.set_after(list.after);
+  message.set_digests(list.digests);
   AppendMessage(FrameType::kList, message, out);
 }
 
@@ -260,7 +273,25 @@ void AppendListing(const Listing& listing, std::string* out) {
   for (const ListedEntry& entry : listing.entries) ToMessage(entry, message.add_entries());
   message.set_error(OneLine(listing.error));
   message.set_reaction(static_cast<std::uint32_t>(listing.reaction));
+  message.set_next(listing.next);
   AppendMessage(FrameType::kListing, message, out);
+}
+
+void AppendHashFile(const HashFile& hash_file, std::string* out) {
+  pb::HashFile message;
+  message.set_id(hash_file.id);
+  message.set_path(hash_file.path);
+  AppendMessage(FrameType::kHashFile, message, out);
+}
+
+void AppendFileHash(const FileHash& file_hash, std::string* out) {
+  pb::FileHash message;
+  message.set_id(file_hash.id);
+  message.set_exists(file_hash.exists);
+  ToMessage(file_hash.hash, message.mutable_hash());
+  message.set_error(OneLine(file_hash.error));
+  message.set_reaction(static_cast<std::uint32_t>(file_hash.reaction));
+  AppendMessage(FrameType::kFileHash, message, out);
 }
 
 void AppendPing(const Ping& ping, std::string* out) {
@@ -394,7 +425,7 @@ absl::StatusOr<List> ParseList(std::string_view payload) {
   pb::List message;
   if (absl::Status status = ParseMessage("List", payload, &message); !status.ok()) return status;
   if (!IsRelativePath(message.path())) return Malformed("List", "a path that does not stay below the root");
-  return List{message.id(), std::move(*message.mutable_path()), message.children()};
+  return List{message.id(), std::move(*message.mutable_path()), message.children(), message.after(), message.digests()};
 }
 
 absl::StatusOr<Listing> ParseListing(std::string_view payload) {
@@ -403,6 +434,8 @@ absl::StatusOr<Listing> ParseListing(std::string_view payload) {
   Listing listing;
   listing.id = message.id();
   listing.last = message.last();
+  listing.next = message.next();
+  if (!listing.last && listing.next == 0) return Malformed("Listing", "more entries nowhere");
   listing.exists = message.exists();
   listing.error = OneLine(message.error());
   if (!listing.error.empty()) {
@@ -423,6 +456,28 @@ absl::StatusOr<Listing> ParseListing(std::string_view payload) {
     if (!IsName(listing.entries.back().name)) return Malformed("Listing", "an entry whose name is no name");
   }
   return listing;
+}
+
+absl::StatusOr<HashFile> ParseHashFile(std::string_view payload) {
+  pb::HashFile message;
+  if (absl::Status status = ParseMessage("HashFile", payload, &message); !status.ok()) return status;
+  if (!IsRelativePath(message.path())) return Malformed("HashFile", "a path that does not stay below the root");
+  return HashFile{message.id(), std::move(*message.mutable_path())};
+}
+
+absl::StatusOr<FileHash> ParseFileHash(std::string_view payload) {
+  pb::FileHash message;
+  if (absl::Status status = ParseMessage("FileHash", payload, &message); !status.ok()) return status;
+  FileHash file_hash;
+  file_hash.id = message.id();
+  file_hash.exists = message.exists();
+  file_hash.hash = FromMessage(message.hash());
+  file_hash.error = OneLine(message.error());
+  if (!file_hash.error.empty()) {
+    if (!IsReaction(message.reaction())) return Malformed("FileHash", "an unknown reaction");
+    file_hash.reaction = static_cast<model::Reaction>(message.reaction());
+  }
+  return file_hash;
 }
 
 absl::StatusOr<Ping> ParsePing(std::string_view payload) {

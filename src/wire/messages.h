@@ -26,8 +26,12 @@ inline constexpr std::size_t kMaxNameBytes = 255;
 // Ops of one batch: bounds what both sides remember of a batch, and keeps the Ack of a batch that failed
 // whole in a frame.
 inline constexpr std::uint32_t kMaxBatchOps = 65'536;
-// Entries of one Listing: some 50 KB, so that a large directory does not hold up Acks.
+// Entries of one Listing: some 100 KB and some milliseconds of the receiver's work, so that a large directory holds up
+// neither Acks nor batches.
 inline constexpr std::size_t kMaxListingEntries = 1'000;
+
+// HashFiles that are not answered: each holds a file open on the target.
+inline constexpr std::size_t kMaxHashFiles = 32;
 
 struct Hello {
   std::uint32_t protocol = 0;
@@ -82,21 +86,40 @@ struct List {
   std::uint64_t id = 0;
   std::string path;
   bool children = false;
+  std::uint64_t after = 0;  // with children: `next` of a Listing before, 0 to begin
+  bool digests = false;
 };
 
 struct ListedEntry {
   std::string name;          // empty for the place itself
   model::Metadata metadata;  // without ctime
   std::uint64_t inode = 0;   // equal: the same node
+  // Where digests were asked for.
+  model::ContentHash xattrs = {};
+  model::ContentHash symlink_target = {};
 };
 
 struct Listing {
   std::uint64_t id = 0;
-  bool last = false;
+  bool last = false;  // there are no more entries
   bool exists = false;
-  ListedEntry self;  // when it exists; in the first frame of an answer
+  ListedEntry self;  // when it exists
   std::vector<ListedEntry> entries;
   std::string error;  // not empty: nothing may be concluded
+  model::Reaction reaction = model::Reaction::kRetry;
+  std::uint64_t next = 0;  // not `last`: List.after for those that follow
+};
+
+struct HashFile {
+  std::uint64_t id = 0;
+  std::string path;
+};
+
+struct FileHash {
+  std::uint64_t id = 0;
+  bool exists = false;  // there is a regular file, and `hash` is of its content (model::SparseHasher)
+  model::ContentHash hash = {};
+  std::string error = {};  // not empty: nothing may be concluded
   model::Reaction reaction = model::Reaction::kRetry;
 };
 
@@ -112,6 +135,8 @@ void AppendBatchEnd(std::uint64_t number, std::string* out);
 void AppendAck(const Ack& ack, std::string* out);
 void AppendList(const List& list, std::string* out);
 void AppendListing(const Listing& listing, std::string* out);
+void AppendHashFile(const HashFile& hash_file, std::string* out);
+void AppendFileHash(const FileHash& file_hash, std::string* out);
 void AppendPing(const Ping& ping, std::string* out);
 
 // For kMake, kPut and kSetMetadata. `symlink_target`: of symlinks, else empty. Fails with kSkipAndReport, and
@@ -131,6 +156,8 @@ absl::StatusOr<ReceivedOp> ParseOp(std::string_view payload);
 absl::StatusOr<Ack> ParseAck(std::string_view payload);
 absl::StatusOr<List> ParseList(std::string_view payload);
 absl::StatusOr<Listing> ParseListing(std::string_view payload);
+absl::StatusOr<HashFile> ParseHashFile(std::string_view payload);
+absl::StatusOr<FileHash> ParseFileHash(std::string_view payload);
 absl::StatusOr<Ping> ParsePing(std::string_view payload);
 
 // True for a path as an op has it: "" or components joined by single '/', none of them empty, "." or "..",

@@ -10,7 +10,7 @@
 #include <array>
 #include <utility>
 
-#include "apply/content_hasher.h"
+#include "model/content_hasher.h"
 #include "apply/receiver.h"
 
 namespace fanmirror::apply::testing {
@@ -96,7 +96,7 @@ void ScriptedSource::Put(const std::string& path, std::string_view content, mode
                          const std::vector<model::Xattr>& xattrs) {
   metadata.size = content.size();
   BeginPut(path, metadata, xattrs);
-  ContentHasher hasher;
+  model::ContentHasher hasher;
   for (std::size_t at = 0; at < content.size(); at += wire::kMaxDataBytes) {
     const std::string_view piece = content.substr(at, wire::kMaxDataBytes);
     Data(at, piece);
@@ -187,9 +187,9 @@ wire::Ack ScriptedSource::EndAndWait() {
 }
 
 std::vector<wire::Listing> ScriptedSource::List(const std::string& path, bool children) {
-  wire::AppendList({77, path, children}, &out_);
   std::vector<wire::Listing> listings;
   while (listings.empty() || !listings.back().last) {
+    wire::AppendList({77, path, children, listings.empty() ? 0 : listings.back().next, /*digests=*/true}, &out_);
     const std::optional<wire::Frame> frame = Next();
     if (!frame || frame->type != wire::FrameType::kListing) {
       ADD_FAILURE() << "no Listing";
@@ -204,6 +204,17 @@ std::vector<wire::Listing> ScriptedSource::List(const std::string& path, bool ch
     listings.push_back(*std::move(listing));
   }
   return listings;
+}
+
+std::optional<wire::FileHash> ScriptedSource::HashFile(const std::string& path) {
+  wire::AppendHashFile({78, path}, &out_);
+  const std::optional<wire::Frame> frame = Next();
+  if (!frame || frame->type != wire::FrameType::kFileHash) return std::nullopt;
+  auto hash = wire::ParseFileHash(frame->payload);
+  EXPECT_TRUE(hash.ok()) << hash.status();
+  if (!hash.ok()) return std::nullopt;
+  EXPECT_EQ(hash->id, 78u);
+  return *std::move(hash);
 }
 
 bool ScriptedSource::Ping(std::uint64_t id) {

@@ -54,6 +54,8 @@ class ScriptedSource {
   // Ends the batch and gives its Ack, which must be for it.
   wire::Ack EndAndWait();
   std::vector<wire::Listing> List(const std::string& path, bool children);
+  // The answer to a HashFile, if the receiver gives one.
+  std::optional<wire::FileHash> HashFile(const std::string& path);
   bool Ping(std::uint64_t id);
 
   // Closes the input and waits: the exit status, 0 when RunReceiver returned OK; or minus the signal.
