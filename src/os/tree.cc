@@ -21,9 +21,9 @@ using model::Metadata;
 using model::NodeType;
 using model::Reaction;
 
-// Looks at an entry that becomes another node between the two system calls that a look is made of. Each
-// attempt takes a microsecond or two, so an entry must be replaced at that very rate for all of them to fail.
-constexpr int kLookAttempts = 20;
+// Looks by name (two system calls each) before the node is held by a descriptor, which is certain and costs one call more:
+// an entry seldom becomes another node in between.
+constexpr int kLookAttempts = 4;
 
 constexpr unsigned kStatxMask = STATX_TYPE | STATX_MODE | STATX_NLINK | STATX_UID | STATX_GID | STATX_INO |
                                 STATX_SIZE | STATX_MTIME | STATX_CTIME;
@@ -113,6 +113,13 @@ bool SameNode(const FileId& id, std::uint64_t inode, int dir_fd, const char* nam
   if (const std::optional<std::uint64_t> expected = InodeOf(id)) return *expected == inode;
   FileId again;
   return IdAt(dir_fd, name, &again) == 0 && again == id;
+}
+
+// nullopt for what is no entry to us.
+absl::StatusOr<std::optional<model::Node>> ToNode(const std::string& name, const struct statx& found, model::Node node) {
+  if (IsSubvolumePlaceholder(node.id)) return std::nullopt;
+  if (!ToMetadata(found, &node.metadata)) return model::SystemFailure(Reaction::kSkipAndReport, "statx", name, EINVAL);
+  return node;
 }
 
 bool IsOneComponent(const std::string& name) {
@@ -217,33 +224,39 @@ absl::StatusOr<std::optional<model::Node>> Tree::LookAt(int dir_fd, const std::s
     return model::Failure(Reaction::kSkipAndReport,
                           absl::StrCat("look at ", model::QuotePath(name), ": not the name of an entry"));
   }
-  const char* call = "name_to_handle_at";
-  int error = 0;
   for (int attempt = 0; attempt < kLookAttempts; ++attempt) {
     model::Node node;
     struct statx found;
-    call = "name_to_handle_at";
-    error = IdAt(dir_fd, name.c_str(), &node.id);
-    if (error == ENOENT) {
-      if (absl::Status alive = stale_->CheckAlive(); !alive.ok()) return alive;
-      return std::nullopt;
-    }
+    const char* call = "name_to_handle_at";
+    int error = IdAt(dir_fd, name.c_str(), &node.id);
+    if (error == ENOENT) return NoEntry();
     if (error == 0) {
       call = "statx";
       error = Statx(dir_fd, name.c_str(), &found);
     }
     if (error == ENOENT || error == ESTALE) continue;
     if (error != 0) return model::SystemFailure(Reaction::kRetry, call, name, error);
-    if (IsSubvolumePlaceholder(node.id)) return std::nullopt;
-    if (!SameNode(node.id, found.stx_ino, dir_fd, name.c_str())) continue;
-    if (!ToMetadata(found, &node.metadata))
-      return model::SystemFailure(Reaction::kSkipAndReport, "statx", name, EINVAL);
-    return node;
+    if (SameNode(node.id, found.stx_ino, dir_fd, name.c_str())) return ToNode(name, found, std::move(node));
   }
-  if (error != 0) return model::SystemFailure(Reaction::kRetry, call, name, error);
-  return model::Failure(Reaction::kRetry,
-                        absl::StrCat("look at ", model::QuotePath(name),
-                                     ": becomes another node faster than it can be looked at"));
+  return LookHeld(dir_fd, name);
+}
+
+absl::StatusOr<std::optional<model::Node>> Tree::NoEntry() const {
+  if (absl::Status alive = stale_->CheckAlive(); !alive.ok()) return alive;
+  return std::nullopt;
+}
+
+absl::StatusOr<std::optional<model::Node>> Tree::LookHeld(int dir_fd, const std::string& name) const {
+  const UniqueFd fd(::openat(dir_fd, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd && errno == ENOENT) return NoEntry();
+  if (!fd) return model::SystemFailure(Reaction::kRetry, "open", name, errno);
+  model::Node node;
+  struct statx found;
+  if (const int error = IdAt(fd.get(), "", &node.id)) {
+    return model::SystemFailure(Reaction::kRetry, "name_to_handle_at", name, error);
+  }
+  if (const int error = Statx(fd.get(), "", &found)) return model::SystemFailure(Reaction::kRetry, "statx", name, error);
+  return ToNode(name, found, std::move(node));
 }
 
 absl::StatusOr<std::optional<model::Node>> Tree::LookNode(const FileId& id) const {

@@ -51,6 +51,10 @@ class Tree {
   Tree() = default;
   // As OpenNode, but opens what has no name left, too.
   absl::StatusOr<std::optional<UniqueFd>> OpenHandle(const model::FileId& id, int flags) const;
+  // What LookAt gives for an entry that is not there, if the filesystem can be asked at all.
+  absl::StatusOr<std::optional<model::Node>> NoEntry() const;
+  // As LookAt, by a descriptor of the node: certain, however often the entry changes.
+  absl::StatusOr<std::optional<model::Node>> LookHeld(int dir_fd, const std::string& name) const;
   absl::StatusOr<Place> LocateByListing(const model::FileId& id, UniqueFd dir) const;
 
   UniqueFd root_fd_;
