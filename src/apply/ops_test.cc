@@ -10,8 +10,9 @@
 #include <map>
 #include <sstream>
 
-#include "hash/content_hasher.h"
+#include "apply/staged_files.h"
 #include "apply/testing/scripted_source.h"
+#include "hash/content_hasher.h"
 #include "os/testing/filesystem.h"
 
 namespace fanmirror::apply {
@@ -320,6 +321,32 @@ TEST_P(Ops, PutReplacesWhatIsNoDirectory) {
   EXPECT_EQ(Fails().reaction, Reaction::kLookAgain);
   source_->Put("nowhere/f", "x");
   EXPECT_EQ(Fails().reaction, Reaction::kLookAgain);
+}
+
+// Complete files get their names many at a time; nobody who comes after them sees that.
+TEST_P(Ops, AFileHasItsPlaceForTheOpsAfterIt) {
+  constexpr int kFiles = StagedFiles::kMaxFiles * 2 + 10;
+  const model::Metadata directory = Like(NodeType::kDirectory, 0755);
+  source_->Directory("d");
+  source_->Directory("in the way");
+  for (int i = 0; i < kFiles; ++i) source_->Put("d/" + std::to_string(i), "content " + std::to_string(i));
+  source_->SetMetadata("d", directory);  // the mtime is that of the last op
+  source_->Change(Kind::kRename, "d/0 moved", "d/0");
+  source_->Put("d/1", "again");
+  source_->Put("in the way", "fails when it gets its name");
+  source_->Make("nowhere/x", directory);  // fails at once
+  source_->Put("last", "x");
+  source_->Change(Kind::kRename, "moved", "d");
+  source_->SetMetadata("moved", directory);
+  const wire::Ack ack = source_->EndAndWait();
+  ASSERT_EQ(ack.failures.size(), 2u);
+  EXPECT_EQ(ack.failures[0].index + 1, ack.failures[1].index) << "failures come in the order of the ops";
+  EXPECT_EQ(Read("moved/0 moved"), "content 0");
+  EXPECT_EQ(Read("moved/1"), "again");
+  EXPECT_EQ(Read("moved/" + std::to_string(kFiles - 1)), "content " + std::to_string(kFiles - 1));
+  EXPECT_FALSE(Exists("moved/0"));
+  EXPECT_EQ(Read("last"), "x");
+  ExpectMetadata("moved", directory);
 }
 
 // A directory that the source does not know of may hold what it does not know of: it must be listed first.

@@ -2,12 +2,9 @@
 
 #include <algorithm>
 
+#include "apply/paths.h"
+
 namespace fanmirror::apply {
-namespace {
-
-std::string Below(std::string_view path) { return path.empty() ? std::string() : std::string(path) + "/"; }
-
-}  // namespace
 
 void Poison::Add(std::string_view path, std::uint64_t batch) {
   const auto [at, added] = batches_.try_emplace(std::string(path), batch);
@@ -15,26 +12,13 @@ void Poison::Add(std::string_view path, std::uint64_t batch) {
   if (added) bytes_ += path.size() + sizeof(Map::value_type);
 }
 
-bool Poison::Covers(std::string_view path) const {
-  if (batches_.empty()) return false;
-  for (;;) {
-    if (batches_.find(path) != batches_.end()) return true;
-    const std::size_t slash = path.rfind('/');
-    if (slash == std::string_view::npos) return false;
-    path = path.substr(0, slash);
-  }
-}
+bool Poison::Covers(std::string_view path) const { return CoversPath(batches_, path); }
 
-bool Poison::LiesBelow(std::string_view path) const {
-  if (batches_.empty()) return false;
-  const std::string prefix = Below(path);
-  const auto at = batches_.lower_bound(prefix);
-  return at != batches_.end() && at->first.starts_with(prefix);
-}
+bool Poison::LiesBelow(std::string_view path) const { return HoldsBelow(batches_, path); }
 
 Poison::Map Poison::TakeBelow(std::string_view path) {
   Map taken;
-  const std::string prefix = Below(path);
+  const std::string prefix = PrefixBelow(path);
   for (auto at = batches_.lower_bound(prefix); at != batches_.end() && at->first.starts_with(prefix);) {
     bytes_ -= at->first.size() + sizeof(Map::value_type);
     auto node = batches_.extract(at++);

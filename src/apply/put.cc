@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <utility>
 
 #include "apply/failures.h"
@@ -50,7 +49,7 @@ absl::Status Put::Write(const wire::DataFrame& data) {
   hasher_.Add(data.offset, data.bytes);
   end_ = data.offset + data.bytes.size();
   if (end_ - flushed_ >= kWritebackBytes) {
-    // Only a head start: errors come back from the sync of the batch.
+    // Only a head start: errors come back when the file is placed.
     static_cast<void>(sync_file_range(fd_.get(), static_cast<off_t>(flushed_),
                                       static_cast<off_t>(end_ - flushed_), SYNC_FILE_RANGE_WRITE));
     flushed_ = end_;
@@ -71,11 +70,9 @@ absl::Status Put::WriteAll(const wire::DataFrame& data) {
   return absl::OkStatus();
 }
 
-absl::Status Put::Finish(const wire::PutEnd& end) {
+absl::StatusOr<StagedFile> Put::Finish(const wire::PutEnd& end) {
   if (absl::Status status = Complete(end); !status.ok()) return Fail(std::move(status));
-  fd_.reset();
-  name_.clear();
-  return absl::OkStatus();
+  return StagedFile{.op = op_.op, .name = std::exchange(name_, {}), .fd = std::move(fd_), .bytes = end_};
 }
 
 absl::Status Put::Complete(const wire::PutEnd& end) {
@@ -87,20 +84,7 @@ absl::Status Put::Complete(const wire::PutEnd& end) {
   if (end_ < op_.metadata.size && ftruncate(fd_.get(), static_cast<off_t>(op_.metadata.size)) != 0) {
     return StepFailure(Step::kWrite, path, errno);
   }
-  if (absl::Status status = DressFresh(fd_.get(), path, op_.metadata, op_.xattrs); !status.ok())
-    return status;
-  // The data first, then the name: a power cut in between must not leave the new name with zeros where the journal had the
-  // size and the disk not yet the data. The waiting is for this file's data alone; what makes it durable is the batch's sync.
-  if (end_ > 0 && sync_file_range(fd_.get(), 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
-                                                       SYNC_FILE_RANGE_WAIT_AFTER) != 0) {
-    return StepFailure(Step::kWrite, path, errno);
-  }
-  const absl::StatusOr<Root::Place> place = root_->Locate(path);
-  if (!place.ok()) return place.status();
-  if (renameat(staging_->fd(), name_.c_str(), place->dir, place->name.c_str()) == 0) return absl::OkStatus();
-  const int error = errno;
-  return StepFailure(Step::kRename, path, error,
-                     error == EPERM ? ChattrCure(place->dir, place->name.c_str(), path) : "");
+  return DressFresh(fd_.get(), path, op_.metadata, op_.xattrs);
 }
 
 }  // namespace fanmirror::apply

@@ -4,18 +4,20 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "hash/content_hasher.h"
+#include "absl/status/statusor.h"
 #include "apply/root.h"
+#include "apply/staged_files.h"
 #include "apply/staging.h"
+#include "hash/content_hasher.h"
 #include "os/unique_fd.h"
 #include "wire/frame.h"
 #include "wire/messages.h"
 
 namespace fanmirror::apply {
 
-// Makes one regular file at a time: staged, written, verified, dressed, and only then renamed to its place,
-// so that there is the old version or the new one at any time. After an error nothing is left of the file;
-// call Begin for the next.
+// Makes one regular file at a time in the staging area: written, verified, dressed. It has its place only
+// once StagedFiles renames it, so that there is the old version or the new one at any time. After an error
+// nothing is left of the file; call Begin for the next.
 class Put {
  public:
   Put(Root* root, Staging* staging) : root_(root), staging_(staging) {}
@@ -24,7 +26,8 @@ class Put {
   absl::Status Begin(wire::ReceivedOp op);
   // Offsets ascend, pieces do not overlap.
   absl::Status Write(const wire::DataFrame& data);
-  absl::Status Finish(const wire::PutEnd& end);
+  // The caller owns what is staged then; its index is not set.
+  absl::StatusOr<StagedFile> Finish(const wire::PutEnd& end);
   void Abandon();
 
  private:

@@ -4,6 +4,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -43,8 +44,7 @@ absl::Status Pass(absl::StatusOr<Parsed> parsed, Handler handler) {
 
 }  // namespace
 
-Session::Session(Options options)
-    : options_(std::move(options)), decoder_(wire::Decoder::Start::kAtFrame) {
+Session::Session(Options options) : options_(std::move(options)), decoder_(wire::Decoder::Start::kAtFrame) {
   if (options_.root.ok()) root_ = *std::move(options_.root);
 }
 
@@ -165,6 +165,7 @@ void Session::Start() {
   staging_.emplace(home_->staging_fd());
   applier_.emplace(root_.get(), &*staging_, home_->limbo_fd());
   put_.emplace(root_.get(), &*staging_);
+  staged_.emplace(root_.get(), &*staging_);
   Syncer::Calls calls;
   calls.sync = [this] {
     if (syncfs(root_->sync_fd()) == 0) return absl::OkStatus();
@@ -190,6 +191,8 @@ absl::Status Session::OnBatchBegin(const wire::BatchBegin& begin) {
 
 absl::Status Session::OnBatchEnd(std::uint64_t number) {
   if (absl::Status status = conversation_.OnBatchEnd(number); !status.ok()) return status;
+  PlaceStaged();
+  std::ranges::sort(failures_, {}, &wire::OpFailure::index);
   syncer_->Ended({number, std::move(failures_)});
   failures_.clear();
   return absl::OkStatus();
@@ -197,6 +200,7 @@ absl::Status Session::OnBatchEnd(std::uint64_t number) {
 
 absl::Status Session::OnOp(wire::ReceivedOp op) {
   if (absl::Status status = conversation_.OnOp(op); !status.ok()) return status;
+  if (staged_->Touches(op.op)) PlaceStaged();
   put_op_ = op.op;
   absl::Status status = Objection(op.op);
   const bool untried = status.ok() && IsPoisoned(op.op);
@@ -207,7 +211,7 @@ absl::Status Session::OnOp(wire::ReceivedOp op) {
     status = Do(std::move(op));
   }
   put_failed_ = !status.ok();
-  Record(put_op_, status);
+  Record(put_op_, op_index(), status);
   if (untried) failures_.back().untried = true;
   if (poison_.overfull()) {
     return model::Failure(Reaction::kReconnect,
@@ -239,10 +243,10 @@ absl::Status Session::Do(wire::ReceivedOp op) {
   return status;
 }
 
-void Session::Record(const model::Op& op, const absl::Status& status) {
+void Session::Record(const model::Op& op, std::uint32_t index, const absl::Status& status) {
   if (status.ok()) return;
   const Reaction reaction = model::ReactionOf(status);
-  failures_.push_back({conversation_.ops() - 1, reaction, std::string(status.message())});
+  failures_.push_back({index, reaction, std::string(status.message())});
   // Metadata that could not be set leaves the names as they were believed to be; and what is put into a
   // directory that could not be made fails by itself.
   const bool of_metadata = op.kind == model::Op::Kind::kSetMetadata ||
@@ -259,21 +263,34 @@ absl::Status Session::OnData(const wire::DataFrame& data) {
   if (put_failed_) return absl::OkStatus();
   const absl::Status status = put_->Write(data);
   put_failed_ = !status.ok();
-  Record(put_op_, status);
+  Record(put_op_, op_index(), status);
   return absl::OkStatus();
 }
 
 absl::Status Session::OnPutEnd(const wire::PutEnd& end) {
   if (absl::Status status = conversation_.OnPutEnd(); !status.ok()) return status;
-  if (!put_failed_) Record(put_op_, put_->Finish(end));
+  if (put_failed_) return absl::OkStatus();
+  absl::StatusOr<StagedFile> file = put_->Finish(end);
+  if (!file.ok()) {
+    Record(put_op_, op_index(), file.status());
+    return absl::OkStatus();
+  }
+  file->index = op_index();
+  staged_->Add(*std::move(file));
+  if (staged_->full()) PlaceStaged();
   return absl::OkStatus();
+}
+
+void Session::PlaceStaged() {
+  staged_->Place(
+      [this](const StagedFile& file, const absl::Status& status) { Record(file.op, file.index, status); });
 }
 
 absl::Status Session::OnPutAbort() {
   if (absl::Status status = conversation_.OnPutEnd(); !status.ok()) return status;
   if (put_failed_) return absl::OkStatus();
   put_->Abandon();
-  Record(put_op_, NotAsExpected(Step::kWrite, put_op_.path, "the source gave up reading it"));
+  Record(put_op_, op_index(), NotAsExpected(Step::kWrite, put_op_.path, "the source gave up reading it"));
   return absl::OkStatus();
 }
 

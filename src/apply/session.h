@@ -16,6 +16,7 @@
 #include "apply/poison.h"
 #include "apply/put.h"
 #include "apply/root.h"
+#include "apply/staged_files.h"
 #include "apply/staging.h"
 #include "apply/syncer.h"
 #include "wire/conversation.h"
@@ -24,13 +25,14 @@
 
 namespace fanmirror::apply {
 
-// One connection of a source: the bytes that arrive are checked against the conversation, then done. It reads no
-// descriptor. One thread, beside the Syncer's. After an error the connection is over.
+// One connection of a source: the bytes that arrive are checked against the conversation, then done. It reads
+// no descriptor. One thread, beside the Syncer's. After an error the connection is over.
 class Session {
  public:
   struct Options {
-    absl::StatusOr<std::unique_ptr<Root>> root;  // or why there is none: the source is told when it says hello
-    Output* output = nullptr;                    // outlives the session
+    absl::StatusOr<std::unique_ptr<Root>>
+        root;                  // or why there is none: the source is told when it says hello
+    Output* output = nullptr;  // outlives the session
     // Called with the source's Hello before it is looked at, which may take long. May be empty.
     std::function<void(const wire::Hello&)> on_hello = {};
     std::function<std::unique_ptr<Syncer>(Syncer::Calls)> make_syncer;
@@ -68,7 +70,12 @@ class Session {
   // Whether an op that failed before makes this one's outcome doubtful.
   bool IsPoisoned(const model::Op& op) const;
   absl::Status Do(wire::ReceivedOp op);
-  void Record(const model::Op& op, const absl::Status& status);
+  // Gives the files that are complete their names. Before any op that one of them decides, and before the
+  // batch ends.
+  void PlaceStaged();
+  // Of the op under way, in its batch.
+  std::uint32_t op_index() const { return conversation_.ops() - 1; }
+  void Record(const model::Op& op, std::uint32_t index, const absl::Status& status);
 
   Options options_;
   std::unique_ptr<Root> root_;  // null where there is none
@@ -80,6 +87,7 @@ class Session {
   std::optional<Staging> staging_;
   std::optional<Applier> applier_;
   std::optional<Put> put_;
+  std::optional<StagedFiles> staged_;
   Poison poison_;
   std::vector<wire::OpFailure> failures_;  // of the batch under way
   model::Op put_op_;                       // of the put under way
