@@ -32,7 +32,6 @@ struct PendingStore {
   PendingTables tables;
   PendingSet::Timing timing;
   std::uint64_t sequence = 0;  // as the last commit has it
-  bool kept = false;
 
   // Opens what is in `dir`, or makes it.
   static absl::StatusOr<std::unique_ptr<PendingStore>> Open(const std::string& dir,

@@ -107,6 +107,22 @@ std::optional<model::Change> DecodePlace(std::string_view bytes) {
   return change;
 }
 
+std::string EncodeCompleteness(const PendingSet::Completeness& completeness) {
+  std::string out;
+  AppendLittle(completeness.token, &out);
+  out.append(completeness.scope);
+  return out;
+}
+
+std::optional<PendingSet::Completeness> DecodeCompleteness(std::string_view bytes) {
+  Parser in(bytes);
+  PendingSet::Completeness completeness;
+  completeness.token = in.Little<std::uint64_t>();
+  completeness.scope = std::string(in.Rest());
+  if (!in.ok() || completeness.token == 0) return std::nullopt;
+  return completeness;
+}
+
 std::string JournalKey(std::uint64_t batch, std::uint32_t part) {
   std::string key;
   AppendBig(batch, &key);

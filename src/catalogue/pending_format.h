@@ -13,7 +13,7 @@ namespace fanmirror::catalogue {
 // The pending set as LMDB holds it (env "pending"). Version 2.
 //
 //   file  boot_id                          beside the environment: the boot in which it was written
-//   table meta    "format" -> version:u32, "sequence" -> u64 (the last number given)
+//   table meta    "format" -> version:u32, "sequence" -> u64 (the last number given), "completeness" -> token:u64 scope
 //   table entries place -> entry
 //   table due     time:u64 place -> ""     entries that wait; the first is the next to be looked at
 //   table oldest  sequence:u64 place -> "" all entries; the first holds the barrier
@@ -44,6 +44,7 @@ namespace fanmirror::catalogue {
 //   the number of rows of each is a figure that LMDB keeps.
 
 constexpr std::uint32_t kPendingFormat = 2;
+constexpr std::string_view kCompletenessKey = "completeness";
 
 struct StoredEntry {
   bool content = false;
@@ -74,10 +75,13 @@ std::string EncodeEntry(const StoredEntry& entry);
 std::string JournalKey(std::uint64_t batch, std::uint32_t part);
 void AppendTouched(const PendingSet::Touched& touched, std::string* out);
 
+std::string EncodeCompleteness(const PendingSet::Completeness& completeness);
+
 // nullopt when the bytes are not exactly one of what is asked for.
 std::optional<StoredEntry> DecodeEntry(std::string_view bytes);
 std::optional<model::Change> DecodePlace(std::string_view bytes);
 std::optional<std::uint64_t> DecodeIndexNumber(std::string_view key);
+std::optional<PendingSet::Completeness> DecodeCompleteness(std::string_view bytes);
 struct JournalPart {
   std::uint64_t batch = 0;
   std::uint32_t part = 0;

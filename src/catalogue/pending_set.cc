@@ -153,7 +153,6 @@ absl::StatusOr<std::unique_ptr<PendingSet>> PendingSet::Open(const std::string& 
     auto store = PendingStore::Open(dir, timing);
     if (store.ok()) {
       set->store_ = *std::move(store);
-      set->store_->kept = set->store_->sequence > 0;
       return set;
     }
     if (model::ReactionOf(store.status()) == model::Reaction::kRetry) return store.status();
@@ -167,8 +166,6 @@ absl::StatusOr<std::unique_ptr<PendingSet>> PendingSet::Open(const std::string& 
 
 absl::Status PendingSet::Discard(const std::string& dir) { return RemoveFile(absl::StrCat(dir, "/boot_id")); }
 
-bool PendingSet::kept() const { return store_->kept; }
-
 absl::Status PendingSet::Note(absl::Span<const model::Change> changes, std::int64_t now_ns) {
   const std::lock_guard lock(store_->mutex);
   auto edit = PendingEdit::Begin(store_.get());
@@ -177,6 +174,28 @@ absl::Status PendingSet::Note(absl::Span<const model::Change> changes, std::int6
     if (absl::Status status = NoteOne(&*edit, store_->timing, change, now_ns); !status.ok()) return status;
   }
   return edit->Commit();
+}
+
+absl::Status PendingSet::NoteScan(const model::Change& all, std::int64_t now_ns,
+                                  const Completeness& completeness) {
+  const std::lock_guard lock(store_->mutex);
+  auto edit = PendingEdit::Begin(store_.get());
+  if (!edit.ok()) return edit.status();
+  if (absl::Status status = NoteOne(&*edit, store_->timing, all, now_ns); !status.ok()) return status;
+  const std::string row = EncodeCompleteness(completeness);
+  if (absl::Status status = edit->transaction().Put(store_->tables.meta, kCompletenessKey, row); !status.ok()) {
+    return status;
+  }
+  return edit->Commit();
+}
+
+std::optional<PendingSet::Completeness> PendingSet::completeness() const {
+  const std::lock_guard lock(store_->mutex);
+  const auto txn = Transaction::Read(*store_->env);
+  if (!txn.ok()) return std::nullopt;
+  const auto row = txn->Get(store_->tables.meta, kCompletenessKey);
+  if (!row.ok() || !row->has_value()) return std::nullopt;
+  return DecodeCompleteness(**row);
 }
 
 absl::StatusOr<std::vector<PendingSet::Entry>> PendingSet::TakeDue(std::int64_t now_ns, std::size_t max) {

@@ -55,9 +55,15 @@ class PendingSet {
   // The set in `dir`, which is not open, starts empty when it is opened next.
   static absl::Status Discard(const std::string& dir);
 
-  // True when the set was kept from an earlier process of the same boot which had noted something. When false, only a
-  // scan tells what there is to do.
-  bool kept() const;
+  // What somebody who remembers it for us may say: that this set has noted all that happened since.
+  struct Completeness {
+    std::uint64_t token = 0;  // random, not 0: names this very set with this scope
+    std::string scope;        // what decides which changes are noted
+  };
+  // As noted last; nullopt when it never was, or the set began anew since.
+  std::optional<Completeness> completeness() const;
+  // Notes a change that stands for a scan of everything, and the completeness, in one transaction. Errors as of Note.
+  absl::Status NoteScan(const model::Change& all, std::int64_t now_ns, const Completeness& completeness);
 
   // Adds the changes or merges them into their entries (content and startup flags are or-ed; attempts and error stay;
   // due = min(now + settle, first + max_delay), but never earlier than a back-off). A fresh change cuts what is left of a

@@ -85,7 +85,6 @@ TEST_F(PendingSetTest, WhatIsListedCanBeSettledUnlessItChangesAgain) {
 }
 
 TEST_F(PendingSetTest, StartsEmpty) {
-  EXPECT_FALSE(set_->kept());
   EXPECT_EQ(set_->Size(), 0u);
   EXPECT_EQ(set_->NextDue(), std::nullopt);
   EXPECT_EQ(set_->OldestSequence(), std::nullopt);
@@ -329,7 +328,6 @@ TEST_F(PendingSetTest, IsKeptOverACleanRestart) {
   Note(NameChange("waits"), 200 * kMs);
   Note(NameChange("taken"), 300 * kMs);
   Open("boot 1");
-  EXPECT_TRUE(set_->kept());
   EXPECT_EQ(set_->LastSequence(), 3u);
   EXPECT_EQ(set_->Size(), 2u);
   const Entry taken = TakeOnly(100 * kMs);
@@ -339,18 +337,32 @@ TEST_F(PendingSetTest, IsKeptOverACleanRestart) {
   EXPECT_EQ(TakeOnly(300 * kMs).change.name, "waits");
 }
 
+TEST_F(PendingSetTest, RemembersWhatItIsCompleteFor) {
+  EXPECT_FALSE(set_->completeness());
+  const Change all = {Change::Kind::kTree, TestId(1), "", false, true};
+  ASSERT_STATUS_OK(set_->NoteScan(all, 0, {7, "scope"}));
+  ASSERT_STATUS_OK(set_->NoteScan(all, 0, {8, std::string("another\0scope", 13)}));
+  EXPECT_EQ(set_->Size(), 1u);
+  Open("boot 1");
+  const auto completeness = set_->completeness();
+  ASSERT_TRUE(completeness);
+  EXPECT_EQ(completeness->token, 8u);
+  EXPECT_EQ(completeness->scope, std::string("another\0scope", 13));
+  EXPECT_TRUE(TakeOnly(kMs * 1000).change.startup);
+  EXPECT_FALSE(set_->NoteScan({Change::Kind::kTree, {}, "", false, true}, 0, {9, "scope"}).ok());
+  EXPECT_EQ(set_->completeness()->token, 8u) << "with the scan or not at all";
+  Open("boot 2");
+  EXPECT_FALSE(set_->completeness());
+}
+
 TEST_F(PendingSetTest, IsEmptyAfterABootAndAfterDamage) {
   Note(NameChange("a"), 0);
   Open("boot 2");
-  EXPECT_FALSE(set_->kept());
   EXPECT_EQ(set_->Size(), 0u);
-  Open("boot 2");
-  EXPECT_FALSE(set_->kept()) << "nothing was noted, so nobody knows that a scan was";
   Note(NameChange("a"), 0);
   set_.reset();
   std::ofstream(dir() + "/data.mdb", std::ios::trunc) << std::string(20'000, 'x');
   Open("boot 2");
-  EXPECT_FALSE(set_->kept());
   EXPECT_EQ(set_->Size(), 0u);
   Note(NameChange("a"), 0);
   EXPECT_EQ(set_->Size(), 1u);

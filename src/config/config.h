@@ -55,6 +55,7 @@ struct Job {
 struct Config {
   std::string state_dir = "/var/lib/fanmirror";
   std::string control_socket = "/run/fanmirror/control.sock";
+  bool bounded_queue = false;  // the kernel keeps fs.fanotify.max_queued_events of a filesystem, and not all
   std::vector<Job> jobs;
 };
 

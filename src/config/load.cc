@@ -26,7 +26,7 @@ namespace {
 using Keys = absl::Span<const std::string_view>;
 
 constexpr std::array<std::string_view, 2> kRootKeys = {"daemon", "job"};
-constexpr std::array<std::string_view, 2> kDaemonKeys = {"state_dir", "control_socket"};
+constexpr std::array<std::string_view, 3> kDaemonKeys = {"state_dir", "control_socket", "bounded_queue"};
 constexpr std::array<std::string_view, 11> kJobKeys = {"name",    "source",       "include",    "filter",
                                                        "exclude", "exclude_from", "settle",     "max_delay",
                                                        "delete",  "target",       "max_delete"};
@@ -211,6 +211,7 @@ Config ReadConfig(const toml::table& root, ErrorSink* sink) {
     const TableReader daemon_reader(*daemon, "[daemon]", Keys(kDaemonKeys), sink);
     ReadPath(daemon_reader, "state_dir", &config.state_dir);
     ReadPath(daemon_reader, "control_socket", &config.control_socket);
+    daemon_reader.Read("bounded_queue", &config.bounded_queue);
   }
   const auto jobs = reader.Tables("job", "[[job]]");
   if (jobs.size() > kMaxJobs)

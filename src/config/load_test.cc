@@ -36,6 +36,7 @@ TEST(ParseTest, ReadsEveryKey) {
 [daemon]
 state_dir = "~/state//x/"
 control_socket = "~/c.sock"
+bounded_queue = true
 
 [[job]]
 name = "uploads"
@@ -76,6 +77,7 @@ path = "/srv/second"
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->state_dir, sandbox.path() + "/state/x");
   EXPECT_EQ(config->control_socket, sandbox.path() + "/c.sock");
+  EXPECT_TRUE(config->bounded_queue);
   ASSERT_THAT(config->jobs, SizeIs(2));
   const Job& job = config->jobs[0];
   EXPECT_EQ(job.name, "uploads");
@@ -118,6 +120,7 @@ TEST(ParseTest, DefaultsAreThoseOfTheStructs) {
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->state_dir, "/var/lib/fanmirror");
   EXPECT_EQ(config->control_socket, "/run/fanmirror/control.sock");
+  EXPECT_FALSE(config->bounded_queue);
   const Job& job = config->jobs[0];
   EXPECT_EQ(job.settle, absl::Milliseconds(100));
   EXPECT_EQ(job.max_delay, absl::Seconds(1));

@@ -9,7 +9,12 @@
 namespace fanmirror::daemon {
 
 Daemon::Daemon(config::Config config, StateLock lock, LogSink log)
-    : config_(std::move(config)), lock_(std::move(lock)), log_(std::move(log)), started_(absl::Now()) {}
+    : config_(std::move(config)),
+      lock_(std::move(lock)),
+      log_(std::move(log)),
+      kept_watches_(&service_, config_.bounded_queue ? watch::QueueBound::kSystem : watch::QueueBound::kUnlimited, log_),
+      started_(absl::Now()),
+      watchers_(&kept_watches_) {}
 
 absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(config::Config config, LogSink log) {
   auto lock = StateLock::Take(config.state_dir);
@@ -71,6 +76,8 @@ absl::Status Daemon::Adopt(const TargetChoice& choice) {
 void Daemon::Stop() {
   control_.reset();
   supervisor_.reset();
+  // First, so that all that was told is noted, and what comes from now on stays for the next process.
+  watchers_.EndReading();
   // Together, since each may wait for its receivers' last answers.
   for (const auto& runner : runners_) runner->BeginStop();
   runners_.clear();

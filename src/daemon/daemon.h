@@ -11,6 +11,7 @@
 #include "daemon/control_server.h"
 #include "daemon/job.h"
 #include "daemon/job_runner.h"
+#include "daemon/kept_watches.h"
 #include "daemon/log.h"
 #include "daemon/service_manager.h"
 #include "daemon/state_lock.h"
@@ -56,6 +57,7 @@ class Daemon {
   StateLock lock_;
   LogSink log_;
   ServiceManager service_;
+  KeptWatches kept_watches_;
   absl::Time started_;
   Jobs jobs_;
   Watchers watchers_;

@@ -11,6 +11,7 @@ void Fanout::Add(replicate::Replicator* replicator) {
 
 void Fanout::Remove(replicate::Replicator* replicator) {
   std::lock_guard lock(mutex_);
+  replicator->Detach();
   std::erase(replicators_, replicator);
 }
 

@@ -186,7 +186,8 @@ absl::Status JobRunner::OpenTarget(std::size_t index) {
   if (absl::Status made = MakePrivateDirectory(state_dir_ + "/" + job_->config.name); !made.ok()) return made;
   auto replicator = replicate::Replicator::Open(OptionsOf(*job_, target, *source_, StateDirOf(target), log_));
   if (!replicator.ok()) return replicator.status();
-  // Changes are noted before the scan begins, and the scan is pending before anybody can take a mark.
+  // Changes are noted before the scan begins or, with a watch that was taken over, before its first event is told; and the
+  // scan is pending before anybody can take a mark.
   source_->fanout()->Add(replicator->get());
   (*replicator)->Start();
   if (target.hold() != Hold::kStarting) log_(Severity::kInfo, absl::StrCat(TargetName(*job_, target), ": goes on"));

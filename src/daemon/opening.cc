@@ -39,6 +39,11 @@ replicate::Options OptionsOf(const Job& job, const Target& target, const Source&
   options.adopt = target.config.adopt;
   options.bandwidth_limit = target.config.bandwidth_limit;
   options.timeout = target.config.timeout;
+  options.memory = {
+      [&source](std::uint64_t token) { return source.watcher()->IsComplete(source.subscription(), token); },
+      [&source](std::uint64_t token) { source.watcher()->SetComplete(source.subscription(), token); },
+      [&source](std::uint64_t token) { source.watcher()->SetIncomplete(token); },
+  };
   options.connect = ConnectTo(target.config);
   options.log = [log, name = TargetName(job, target)](Severity severity, std::string_view line) {
     log(severity, absl::StrCat(name, ": ", std::string(line)));

@@ -9,7 +9,7 @@
 
 namespace fanmirror::daemon {
 
-// What a replicator of the target is opened with. `source` outlives it. `state_dir` is the target's own.
+// What a replicator of the target is opened with. `source` outlives it, and is watched. `state_dir` is the target's own.
 replicate::Options OptionsOf(const Job& job, const Target& target, const Source& source, const std::string& state_dir,
                              const LogSink& log);
 

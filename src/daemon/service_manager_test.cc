@@ -1,44 +1,22 @@
 #include "daemon/service_manager.h"
 
-#include <sys/socket.h>
-#include <sys/un.h>
+#include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cstdlib>
-#include <cstring>
+#include <string>
 
 #include "absl/strings/str_cat.h"
+#include "daemon/testing/notify_socket.h"
 #include "gtest/gtest.h"
 #include "os/unique_fd.h"
 
 namespace fanmirror::daemon {
 namespace {
 
-// The service manager's end of the notify socket.
-class ServiceManagerTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    const std::string name = absl::StrCat("@fanmirror-notify-", ::getpid());
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    std::memcpy(address.sun_path + 1, name.data() + 1, name.size() - 1);
-    socket_.reset(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
-    ASSERT_EQ(::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&address), length), 0);
-    ::setenv("NOTIFY_SOCKET", name.c_str(), 1);
-  }
-  void TearDown() override {
-    ::unsetenv("NOTIFY_SOCKET");
-    ::unsetenv("WATCHDOG_USEC");
-    ::unsetenv("WATCHDOG_PID");
-  }
-  std::string Next() {
-    char buffer[4096];
-    const ssize_t length = ::recv(socket_.get(), buffer, sizeof buffer, 0);
-    return std::string(buffer, length > 0 ? static_cast<std::size_t>(length) : 0);
-  }
-  os::UniqueFd socket_;
-};
+using ServiceManagerTest = testing::NotifySocketTest;
+using testing::RunAsService;
 
 TEST_F(ServiceManagerTest, TellsWhatHappens) {
   const ServiceManager service;
@@ -50,6 +28,30 @@ TEST_F(ServiceManagerTest, TellsWhatHappens) {
   EXPECT_EQ(Next(), "WATCHDOG=1");
   service.Stopping();
   EXPECT_EQ(Next(), "STOPPING=1");
+}
+
+TEST_F(ServiceManagerTest, KeepsDescriptorsForTheNextProcess) {
+  os::UniqueFd file(::memfd_create("kept", MFD_CLOEXEC));
+  ASSERT_EQ(::write(file.get(), "data", 4), 4);
+  ServiceManager first;
+  EXPECT_TRUE(first.TakeKept().empty());
+  first.Keep("queue-1", file.get());
+  file.reset();
+  const auto [text, kept] = NextWithFd();
+  EXPECT_EQ(text, "FDSTORE=1\nFDPOLL=0\nFDNAME=queue-1");
+  ASSERT_TRUE(kept);
+  EXPECT_EQ(RunAsService({kept.get(), socket_.get()}, "queue-1:stored",
+                         [](ServiceManager& next) {
+                           const auto taken = next.TakeKept();
+                           if (taken.size() != 2 || taken[0].name != "queue-1" || taken[1].name != "stored") return false;
+                           char data[5] = {};
+                           return ::pread(taken[0].fd.get(), data, 4, 0) == 4 && std::string(data) == "data" &&
+                                  (::fcntl(taken[0].fd.get(), F_GETFD) & FD_CLOEXEC) != 0 &&
+                                  ::getenv("LISTEN_FDS") == nullptr && next.TakeKept().empty();
+                         }),
+            0);
+  first.Forget("queue-1");
+  EXPECT_EQ(Next(), "FDSTOREREMOVE=1\nFDNAME=queue-1");
 }
 
 TEST_F(ServiceManagerTest, IsToBeToldTwiceAsOftenAsTheWatchdogBites) {

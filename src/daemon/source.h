@@ -40,6 +40,7 @@ class Source {
   const os::Tree& tree() const { return *tree_; }
   const scan::Selection& selection() const { return selection_; }
   const std::shared_ptr<watch::Watcher>& watcher() const { return watcher_; }  // null before Watch
+  std::uint64_t subscription() const { return subscription_; }  // at the watcher
   Fanout* fanout() { return &fanout_; }
 
  private:

@@ -39,7 +39,9 @@ class SourceTest : public ::testing::TestWithParam<std::string> {
 
   std::unique_ptr<os::testing::ScopedFilesystem> filesystem_;
   config::Job config_;
-  Watchers watchers_;
+  ServiceManager service_;
+  KeptWatches kept_{&service_, watch::QueueBound::kUnlimited, [](Severity, std::string_view) {}};
+  Watchers watchers_{&kept_};
   std::unique_ptr<Source> source_;
 };
 

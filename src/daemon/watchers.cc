@@ -31,15 +31,17 @@ std::shared_ptr<watch::Watcher> Watchers::FindLocked(const std::string& key) {
 
 absl::StatusOr<std::shared_ptr<watch::Watcher>> Watchers::Obtain(const watch::Mount& mount) {
   const std::string key = KeyOf(mount);
-  {
-    std::lock_guard lock(mutex_);
-    if (auto known = FindLocked(key)) return known;
-  }
+  std::unique_lock lock(mutex_);
+  opened_.wait(lock, [&] { return !opening_.contains(key); });
+  if (auto known = FindLocked(key)) return known;
+  opening_.insert(key);
+  lock.unlock();
   // Not under the lock: a filesystem that hangs holds up nobody but its jobs.
-  auto opened = watch::Watcher::Open(mount);
+  auto opened = kept_->Open(mount);
+  lock.lock();
+  opening_.erase(key);
+  opened_.notify_all();
   if (!opened.ok()) return opened.status();
-  std::lock_guard lock(mutex_);
-  if (auto known = FindLocked(key)) return known;  // another job was faster
   entries_.push_back({key, *std::move(opened), /*jobs=*/1});
   return entries_.back().watcher;
 }
@@ -50,6 +52,7 @@ void Watchers::Release(const std::shared_ptr<watch::Watcher>& watcher) {
   const auto entry =
       std::find_if(entries_.begin(), entries_.end(), [&](const Entry& one) { return one.watcher == watcher; });
   if (entry == entries_.end() || --entry->jobs > 0) return;
+  if (!ended_) kept_->Discard(watcher.get());
   Add(watcher->counters(), &closed_);
   last = std::move(entry->watcher);
   entries_.erase(entry);
@@ -68,6 +71,18 @@ void Watchers::BeginReading() {
   std::lock_guard lock(mutex_);
   reading_ = true;
   for (Entry& entry : entries_) StartIfDue(&entry);
+  kept_->DiscardUnasked();
+}
+
+void Watchers::EndReading() {
+  std::vector<std::shared_ptr<watch::Watcher>> watchers;
+  {
+    std::lock_guard lock(mutex_);
+    reading_ = false;
+    ended_ = true;
+    for (const Entry& entry : entries_) watchers.push_back(entry.watcher);
+  }
+  for (const auto& watcher : watchers) watcher->Stop();
 }
 
 void Watchers::StartIfDue(Entry* entry) const {

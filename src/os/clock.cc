@@ -2,6 +2,8 @@
 
 #include <time.h>
 
+#include <fstream>
+
 namespace fanmirror::os {
 namespace {
 
@@ -25,6 +27,13 @@ model::Timestamp TimestampOf(std::int64_t ns) {
 std::int64_t RealtimeNs() { return Now(CLOCK_REALTIME); }
 std::int64_t MonotonicNs() { return Now(CLOCK_MONOTONIC); }
 std::int64_t BoottimeNs() { return Now(CLOCK_BOOTTIME); }
+
+std::string BootId() {
+  std::ifstream in("/proc/sys/kernel/random/boot_id");
+  std::string id;
+  std::getline(in, id);
+  return id;
+}
 
 bool IsRacy(model::Timestamp ctime, std::int64_t earliest_ns, std::int64_t latest_ns) {
   return TimestampOf(earliest_ns - kRacyWindowNs) < ctime && ctime < TimestampOf(latest_ns + kRacyWindowNs);

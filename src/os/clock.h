@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "model/metadata.h"
 
@@ -10,6 +11,9 @@ namespace fanmirror::os {
 std::int64_t RealtimeNs();   // since 1970, as files are stamped; jumps when the clock is set
 std::int64_t MonotonicNs();  // never goes back; stands still while the host is suspended
 std::int64_t BoottimeNs();  // never goes back; counts suspension: for time limits that people or peers notice
+
+// Names the time since the host was booted, as the kernel does (a UUID); empty where it does not tell.
+std::string BootId();
 
 // A ctime within this of the moment when it was read does not prove that nothing changed afterwards: a file
 // is stamped with the time of the last timer tick, up to 10 ms ago (HZ=100, the slowest that kernels are

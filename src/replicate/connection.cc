@@ -136,10 +136,7 @@ absl::Status ReplicatorImpl::AgreeOnState(const wire::HelloReply& reply) {
 }
 
 absl::Status ReplicatorImpl::LearnAll() {
-  Learner learner = MakeLearner();
-  const absl::Status status = learner.LearnAll();
-  NoteLearnt(learner);
-  if (!status.ok()) return status;
+  if (absl::Status status = MakeLearner().LearnAll(); !status.ok()) return status;
   Catalogue::Header header = catalogue_->header();
   header.complete = true;
   return catalogue_->SetHeader(header);
@@ -158,9 +155,10 @@ void ReplicatorImpl::EndAdoption() {
 }
 
 // No barrier falls before what was learnt is compared with the source.
-void ReplicatorImpl::NoteLearnt(const Learner& learner) {
+absl::Status ReplicatorImpl::NoteLearnt(absl::Span<const model::Change> changes) {
   const Since since{pending_->OldestSequence().value_or(0), pending_->OldestNs().value_or(0)};
-  for (const model::Change& change : learner.changes()) LookAgain(change, 0, since);
+  for (const model::Change& change : changes) LookAgain(change, 0, since);
+  return Commit();
 }
 
 // Lists what batches `first` to `last` touched (0: none), and what failed ops touched.
@@ -176,9 +174,7 @@ absl::Status ReplicatorImpl::LearnUnknown(std::uint64_t first, std::uint64_t las
     for (const PendingSet::Touched& place : **touched) relearn_[place.path] |= place.recursive;
   }
   Learner learner = MakeLearner();
-  const absl::Status status = learner.LearnPlaces(std::exchange(relearn_, {}));
-  NoteLearnt(learner);
-  if (!status.ok()) return status;
+  if (absl::Status status = learner.LearnPlaces(std::exchange(relearn_, {})); !status.ok()) return status;
   settled_batch_ = next_batch_ - 1;
   drain_ = false;
   return absl::OkStatus();
@@ -190,7 +186,8 @@ Learner ReplicatorImpl::MakeLearner() {
       [this](const std::string& path, bool children) {
         session_->Ask({.id = next_list_++, .path = path, .children = children});
       },
-      [this](const std::function<absl::Status(const wire::Listing&)>& frame) { return TakeListing(frame); });
+      [this](const std::function<absl::Status(const wire::Listing&)>& frame) { return TakeListing(frame); },
+      [this](absl::Span<const model::Change> changes) { return NoteLearnt(changes); });
 }
 
 // The receiver answers in the order of the questions.

@@ -248,15 +248,17 @@ class HostileListing : public HostileReceiver {
           fill(asked.front(), &listing);
           asked.pop_front();
           return frame(listing);
+        },
+        [&](absl::Span<const model::Change> changes) {
+          changes_ += changes.size();
+          return absl::OkStatus();
         });
-    const absl::Status status = learner.LearnAll();
-    changes_ = learner.changes().size();
-    return status;
+    return learner.LearnAll();
   }
 
   std::unique_ptr<catalogue::Catalogue> catalogue_;
   scan::Selection selection_;
-  std::size_t changes_ = 0;
+  std::size_t changes_ = 0;  // noted
 };
 
 INSTANTIATE_TEST_SUITE_P(On, HostileListing, ::testing::Values("tmpfs"), [](const auto& instance) { return instance.param; });

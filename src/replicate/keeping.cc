@@ -86,7 +86,8 @@ void ReplicatorImpl::OnChangesLost(const absl::Status& status) {
     first = !lost_since_.has_value();
     if (first) lost_since_ = pending_->LastSequence();
   }
-  if (options_.changes_lost) options_.changes_lost();
+  // Once this process is gone nobody knows of them, unless the next one scans.
+  if (options_.memory.set_incomplete) options_.memory.set_incomplete(token_);
   if (first) Log(Severity::kError, std::string(status.message()) + "; changes were not noted, the source will be scanned");
   Wake();
 }

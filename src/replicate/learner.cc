@@ -89,15 +89,16 @@ std::optional<FileId> LimboId(const std::string& name) {
 }  // namespace
 
 absl::Status Learner::LearnAll() {
-  if (absl::Status status = catalogue_->Clear(); !status.ok()) return status;
   changes_.push_back(plan::TreeChange(tree_->root()));
+  if (absl::Status status = NoteChanges(); !status.ok()) return status;
+  if (absl::Status status = catalogue_->Clear(); !status.ok()) return status;
   Add(SetNode(tree_->root(), DirectoryMetadata()));
   for (const Directory& top : {Directory{FileId::Limbo(), plan::kLimboPath}, Directory{tree_->root(), ""}}) {
     std::vector<Directory> stack;
     if (absl::Status status = Enter(top, &stack); !status.ok()) return status;
     if (absl::Status status = LearnDirectories(std::move(stack)); !status.ok()) return status;
   }
-  return Flush(1);
+  return Finish();
 }
 
 absl::Status Learner::LearnDirectories(std::vector<Directory> stack) {
@@ -218,7 +219,7 @@ absl::Status Learner::LearnPlaces(const std::map<std::string, bool>& places) {
       if (!status.ok()) return status;
     }
   }
-  return Flush(1);
+  return Finish();
 }
 
 // That a place cannot be listed is kept in `self`: it matters only if it is still to be learnt when its turn comes.
@@ -286,11 +287,24 @@ void Learner::Add(Effect effect) {
   effects_.push_back(std::move(effect));
 }
 
+absl::Status Learner::Finish() {
+  if (absl::Status status = NoteChanges(); !status.ok()) return status;
+  return Flush(1);
+}
+
 absl::Status Learner::Flush(std::size_t at_least) {
   if (effects_.size() < at_least) return absl::OkStatus();
+  if (absl::Status status = NoteChanges(); !status.ok()) return status;
   const absl::Status status = catalogue_->Commit(catalogue_->header().batch, effects_);
   effects_.clear();
   view_.Clear();
+  return status;
+}
+
+absl::Status Learner::NoteChanges() {
+  if (changes_.empty()) return absl::OkStatus();
+  absl::Status status = note_(changes_);
+  if (status.ok()) changes_.clear();
   return status;
 }
 

@@ -11,6 +11,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "catalogue/catalogue.h"
 #include "catalogue/expected.h"
 #include "model/change.h"
@@ -31,21 +32,23 @@ class Learner {
   using Ask = std::function<void(const std::string& path, bool children)>;
   // Blocks for the answer to the oldest question that has none yet, and calls `frame` for each of its frames.
   using Answer = std::function<absl::Status(const std::function<absl::Status(const wire::Listing&)>& frame)>;
+  // Takes where the source must be looked at again, because the catalogue is corrected there; durably, before it is.
+  using Note = std::function<absl::Status(absl::Span<const model::Change> changes)>;
   static constexpr std::size_t kMostAhead = 512;
-  Learner(const os::Tree* tree, const scan::Selection* selection, catalogue::Catalogue* catalogue, Ask ask, Answer answer)
+  Learner(const os::Tree* tree, const scan::Selection* selection, catalogue::Catalogue* catalogue, Ask ask, Answer answer,
+          Note note)
       : tree_(tree),
         selection_(selection),
         catalogue_(catalogue),
         ask_(std::move(ask)),
         answer_(std::move(answer)),
+        note_(std::move(note)),
         view_(catalogue) {}
 
   // The catalogue forgets everything and learns the whole target.
   absl::Status LearnAll();
   // Places by their paths; true: with all below (which is learnt also where the catalogue knows nothing).
   absl::Status LearnPlaces(const std::map<std::string, bool>& places);
-  // Where the source must be looked at again, because the catalogue was corrected there.
-  const std::vector<model::Change>& changes() const { return changes_; }
 
  private:
   struct Directory {
@@ -68,16 +71,20 @@ class Learner {
   void Forget(const model::Name& name);
   void Add(catalogue::Effect effect);
   absl::Status Flush(std::size_t at_least);
+  absl::Status NoteChanges();
+  // Commits the rest of what was corrected.
+  absl::Status Finish();
 
   const os::Tree* tree_;
   const scan::Selection* selection_;
   catalogue::Catalogue* catalogue_;
   Ask ask_;
   Answer answer_;
+  Note note_;
   catalogue::Expected view_;  // the catalogue with what is corrected and not committed yet
   std::vector<catalogue::Effect> effects_;
-  std::vector<model::Change> changes_;
-  absl::flat_hash_set<model::FileId> noted_;  // directories of the source that are in changes_
+  std::vector<model::Change> changes_;        // not noted yet
+  absl::flat_hash_set<model::FileId> noted_;  // directories of the source that are or were in changes_
   std::size_t waiting_bytes_ = 0;             // of the directories that are still to be listed
   // Of nodes with several names: which node of the target they are.
   absl::flat_hash_map<model::FileId, std::uint64_t> inode_of_;

@@ -80,7 +80,11 @@ class LearnerTest : public os::testing::TreeTest {
           asked_.push_back({.id = 1, .path = path, .children = children});
           most_ahead_ = std::max(most_ahead_, asked_.size());
         },
-        [this](const std::function<absl::Status(const wire::Listing&)>& frame) { return Answer(frame); });
+        [this](const std::function<absl::Status(const wire::Listing&)>& frame) { return Answer(frame); },
+        [this](absl::Span<const Change> changes) {
+          noted_.insert(noted_.end(), changes.begin(), changes.end());
+          return note_;
+        });
   }
   // The far side of a long line: all that was asked before the first answer arrives with it, in one round trip.
   absl::Status Answer(const std::function<absl::Status(const wire::Listing&)>& frame) {
@@ -98,14 +102,14 @@ class LearnerTest : public os::testing::TreeTest {
     Learner learner = MakeLearner();
     const absl::Status status = learner.LearnAll();
     EXPECT_TRUE(status.ok()) << status;
-    return learner.changes();
+    return std::exchange(noted_, {});
   }
   std::vector<Change> LearnPlace(const std::string& path, bool recursive) {
     listed_.clear();
     Learner learner = MakeLearner();
     const absl::Status status = learner.LearnPlaces({{path, recursive}});
     EXPECT_TRUE(status.ok()) << status;
-    return learner.changes();
+    return std::exchange(noted_, {});
   }
   // What the catalogue has at a path; the empty id: nothing.
   FileId Known(const std::string& path) {
@@ -126,6 +130,8 @@ class LearnerTest : public os::testing::TreeTest {
   std::size_t arrived_ = 0;       // of asked_: their answers are here
   std::size_t most_ahead_ = 0;
   int round_trips_ = 0;
+  std::vector<Change> noted_;
+  absl::Status note_;  // what noting comes to
 };
 
 INSTANTIATE_TEST_SUITE_P(On, LearnerTest, ::testing::Values("tmpfs", "ext4"),
@@ -307,7 +313,8 @@ TEST_P(LearnerTest, ATargetThatCannotBeListedIsNotTakenForEmpty) {
                   [](const std::string&, bool) {},
                   [](const std::function<absl::Status(const wire::Listing&)>&) {
                     return model::Failure(model::Reaction::kReconnect, "broken");
-                  });
+                  },
+                  [](absl::Span<const Change>) { return absl::OkStatus(); });
   EXPECT_FALSE(learner.LearnPlaces({{"file", false}}).ok());
   EXPECT_EQ(Known("file"), Source("file"));
   EXPECT_FALSE(learner.LearnAll().ok());
@@ -330,7 +337,7 @@ TEST_P(LearnerTest, ManyPlacesCostFewRoundTrips) {
   ASSERT_TRUE(status.ok()) << status;
   EXPECT_EQ(round_trips_, static_cast<int>(kFiles / Learner::kMostAhead + 1));
   EXPECT_LE(most_ahead_, Learner::kMostAhead);
-  EXPECT_EQ(learner.changes().size(), kFiles);
+  EXPECT_EQ(noted_.size(), kFiles);
   for (std::size_t i = 0; i < kFiles; ++i) {
     const std::string path = "dir/" + std::to_string(i);
     EXPECT_EQ(Known(path), i % 3 != 0 ? Source(path) : FileId()) << path;
@@ -376,6 +383,18 @@ TEST_P(LearnerTest, PlacesBelowARecursiveOneKeepTheirAnswers) {
     EXPECT_EQ(Known(path), Source(path)) << path;
   }
   EXPECT_EQ(Known("z"), Source("z"));
+}
+
+TEST_P(LearnerTest, NothingIsCorrectedBeforeItIsNoted) {
+  WriteBoth("file", "text");
+  LearnAll();
+  Remove("target/file");
+  note_ = model::Failure(model::Reaction::kRetry, "no room");
+  Learner learner = MakeLearner();
+  EXPECT_FALSE(learner.LearnPlaces({{"file", false}}).ok());
+  EXPECT_EQ(Known("file"), Source("file"));
+  EXPECT_FALSE(MakeLearner().LearnAll().ok());
+  EXPECT_EQ(Known("file"), Source("file"));
 }
 
 }  // namespace

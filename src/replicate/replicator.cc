@@ -69,7 +69,7 @@ ReplicatorImpl::ReplicatorImpl(Options options, Stores stores)
 ReplicatorImpl::~ReplicatorImpl() { Stop(); }
 
 void ReplicatorImpl::Start() {
-  Changed({TreeChange(options_.tree->root(), /*startup=*/true)});
+  NoteStart();
   thread_ = std::thread([this] { Main(); });
 }
 
@@ -122,6 +122,10 @@ void ReplicatorImpl::Changed(absl::Span<const Change> changes) {
     Wake();
     return;
   }
+  NoteFailed(status);
+}
+
+void ReplicatorImpl::NoteFailed(const absl::Status& status) {
   OnChangesLost(status);
   if (model::ReactionOf(status) != Reaction::kRetry) RequestHalt(HaltCause::kStore, std::string(status.message()));
 }
@@ -165,8 +169,9 @@ void ReplicatorImpl::PublishProgress() {
   progress.held_deletes = holding ? held_ : 0;
   progress.wire_bytes_sent = traffic_.bytes_sent;
   progress.wire_bytes_received = traffic_.bytes_received;
-  progress.scans = scanner_.started();
+  progress.scans = scanner_.scans();
   progress.scanned = scanner_.scanned();
+  progress.listed = scanner_.listed();
   progress.checked_files = scanner_.unchanged();
   progress.halt_cause = halt_cause_;
   const std::int64_t now = os::BoottimeNs();

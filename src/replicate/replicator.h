@@ -20,6 +20,13 @@ namespace fanmirror::replicate {
 
 enum class Severity { kDebug, kInfo, kWarning, kError };
 
+// What the watch remembers of pending sets, beyond this process (watch::Watcher's calls of these names); all empty: nothing.
+struct WatchMemory {
+  std::function<bool(std::uint64_t token)> is_complete;
+  std::function<void(std::uint64_t token)> set_complete;
+  std::function<void(std::uint64_t token)> set_incomplete;  // any thread, also in Changed and Rescan
+};
+
 struct Options {
   std::string job;
   std::string target;
@@ -39,12 +46,10 @@ struct Options {
   std::uint64_t bandwidth_limit = 0;  // bytes a second, 0: none
   // A peer that is silent for so long is lost; both sides go by it. 0: never.
   absl::Duration timeout = absl::Seconds(15);
+  WatchMemory memory;  // of the watch that calls Changed
   // Makes a new connection to a receiver; blocks; called on a thread of the replicator. `wakeup_fd` readable: give up.
   std::function<absl::StatusOr<std::unique_ptr<link::Link>>(link::StderrSink, int wakeup_fd)> connect;
   std::function<void(Severity, std::string_view line)> log;  // any thread
-  // Told changes could not be noted for want of room: a scan finds them, and will be noted as soon as there is room. Until
-  // then the pending set is not complete. Called on the thread that called Changed; may be empty.
-  std::function<void()> changes_lost;
 };
 
 enum class State {
@@ -82,8 +87,9 @@ struct Progress {
   std::uint64_t batches = 0;
   std::uint64_t wire_bytes_sent = 0;
   std::uint64_t wire_bytes_received = 0;
-  std::uint64_t scans = 0;         // begun
+  std::uint64_t scans = 0;         // of the whole source, begun
   std::uint64_t scanned = 0;       // entries listed by scans
+  std::uint64_t listed = 0;        // entries listed in directories that appeared
   std::uint64_t checked_files = 0; // files compared by scans that needed nothing sent (progress of a restart)
   std::string last_path;           // of the last op sent
   std::string last_error;          // one line; empty when the last attempt at everything went well
@@ -104,10 +110,16 @@ class Replicator {
   static absl::StatusOr<std::unique_ptr<Replicator>> Open(Options options);
   virtual ~Replicator() = default;  // Stop()
 
-  // Starts the threads; the scan of the start is pending. Call it only after the watch's mark is in place.
+  // Starts the threads. The scan of the start is pending, unless the watch remembers that all that changed was noted. Call
+  // it only after the watch's mark is in place, and Changed is called for its events; and before a watch that was taken over
+  // is started.
   virtual void Start() = 0;
   // Ends the connection and joins the threads. What is pending stays in the pending set.
   virtual void Stop() = 0;
+
+  // Changed and Rescan will not be called any more, though the watch goes on: it is told that what comes is not noted here.
+  // Does not block.
+  virtual void Detach() = 0;
 
   virtual void Changed(absl::Span<const model::Change> changes) = 0;
   // Anything may differ: scan the whole source.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <list>
@@ -48,6 +49,7 @@ class ReplicatorImpl : public Replicator {
 
   void Start() override;
   void Stop() override;
+  void Detach() override;
   void Changed(absl::Span<const model::Change> changes) override;
   void Rescan() override;
   void RetryNow() override;
@@ -93,6 +95,7 @@ class ReplicatorImpl : public Replicator {
   std::string Stall(std::int64_t now_ns);
   void RequestHalt(HaltCause cause, std::string_view why);
   void CondenseBacklog();
+  void NoteFailed(const absl::Status& status);  // any thread
   void PublishProgress();
   void Log(Severity severity, const std::string& line) { options_.log(severity, line); }
 
@@ -119,6 +122,9 @@ class ReplicatorImpl : public Replicator {
   void OnChangesLost(const absl::Status& status);
   bool SendOutbox();
 
+  // start.cc
+  void NoteStart();
+
   // connection.cc
   void Connect();
   void OnConnected(const wire::HelloReply& reply);
@@ -129,7 +135,7 @@ class ReplicatorImpl : public Replicator {
   absl::Status LearnAll();
   absl::Status TakeListing(const std::function<absl::Status(const wire::Listing&)>& frame);
   Learner MakeLearner();
-  void NoteLearnt(const Learner& learner);
+  absl::Status NoteLearnt(absl::Span<const model::Change> changes);
 
   // rounds.cc
   bool PlanRound();
@@ -166,6 +172,8 @@ class ReplicatorImpl : public Replicator {
   Scanner scanner_;
   Condenser condenser_;
   Traffic traffic_;
+  // Under which the watch remembers the pending set; 0: it does not.
+  std::atomic<std::uint64_t> token_ = 0;
 
   // Between threads, guarded by mutex_ where said.
   std::condition_variable wakeup_;
@@ -192,6 +200,7 @@ class ReplicatorImpl : public Replicator {
   std::uint64_t next_round_ = 1;
   std::uint64_t next_list_ = 1;
   std::size_t under_way_ = 0;         // batches sent and not acknowledged
+  std::uint64_t scans_told_ = 0;      // of those that are through
   bool drain_ = false;                // a failure is to be dealt with before anything new is planned
   std::uint64_t settled_batch_ = 0;   // failures up to here are dealt with
   std::map<std::string, bool> relearn_;  // places to be listed: path, recursive

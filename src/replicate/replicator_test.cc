@@ -3,7 +3,9 @@
 #include <fcntl.h>
 #include <sys/xattr.h>
 
+#include <filesystem>
 #include <random>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "replicate/testing/mirror_fixture.h"
@@ -249,6 +251,88 @@ TEST_P(ReplicatorTest, AnotherSourceIsRefused) {
   EXPECT_FALSE(Replicator::Open(options).ok());
   EXPECT_EQ(testing::Contents(At("target/file")), "text");
 }
+
+// A watch that remembers pending sets over restarts.
+class KeptWatchTest : public testing::MirrorTest {
+ protected:
+  Options MakeOptions() override {
+    Options options = MirrorTest::MakeOptions();
+    options.memory = {[this](std::uint64_t token) { return complete_.contains(token); },
+                      [this](std::uint64_t token) { complete_.insert(token); },
+                      [this](std::uint64_t token) { complete_.erase(token); }};
+    return options;
+  }
+  void StartAndSettle(const Options& options) {
+    Start(options);
+    AwaitReached();
+  }
+  // Scans of a start with these options, of all that is known of the start before.
+  std::uint64_t ScansOf(const Options& options) {
+    Stop();
+    StartAndSettle(options);
+    AwaitProgress([](const Progress& now) { return now.state == State::kLive; });
+    return replicator_->progress().scans;
+  }
+  std::set<std::uint64_t> complete_;
+};
+
+TEST_P(KeptWatchTest, AStartAfterACompleteOneDoesNotScan) {
+  MakeDirectory("source/dir");
+  WriteFile("source/dir/file", "content");
+  StartAndSettle(MakeOptions());
+  EXPECT_EQ(complete_.size(), 1U);
+  EXPECT_EQ(replicator_->progress().scans, 1U);
+  Stop();
+  Start(MakeOptions());
+  AwaitProgress([](const Progress& now) { return now.state == State::kLive; });
+  MakeDir("new");
+  Write("new/file", "new");
+  Move("dir", "new/dir");
+  ExpectMirrored();
+  EXPECT_EQ(replicator_->progress().scans, 0U);
+}
+
+TEST_P(KeptWatchTest, AScanThatWasNotThroughGoesOn) {
+  WriteFile("source/file", "content");
+  life_ = [] { return absl::StatusOr<testing::LinkLife>(model::Failure(model::Reaction::kReconnect, "away")); };
+  Start(MakeOptions());
+  Stop();
+  WriteFile("source/later", "told to nobody");
+  life_ = [] { return testing::LinkLife{}; };
+  Start(MakeOptions());
+  ExpectMirrored();
+}
+
+TEST_P(KeptWatchTest, WhatIsNotCertainIsScanned) {
+  WriteFile("source/file", "content");
+  StartAndSettle(MakeOptions());
+  EXPECT_EQ(ScansOf(MakeOptions()), 0U);
+  Options other = MakeOptions();
+  other.filter = *select::Filter::Compile({{.include = false, .pattern = "*.tmp"}});
+  EXPECT_EQ(ScansOf(other), 1U) << "other rules";
+  EXPECT_EQ(ScansOf(other), 0U);
+  EXPECT_EQ(ScansOf(MakeOptions()), 1U) << "other rules";
+  other = MakeOptions();
+  other.ignored = {"state"};
+  EXPECT_EQ(ScansOf(other), 1U) << "other ignored paths";
+  other.delete_at_startup = false;
+  EXPECT_EQ(ScansOf(other), 1U) << "another policy";
+  EXPECT_EQ(ScansOf(other), 0U);
+  complete_.clear();
+  EXPECT_EQ(ScansOf(other), 1U) << "the watch does not know";
+  Stop();
+  std::filesystem::remove_all(state_->path() + "/state/pending");
+  EXPECT_EQ(ScansOf(other), 1U) << "another pending set";
+  Options nobody = other;
+  nobody.memory = {};
+  EXPECT_EQ(ScansOf(nobody), 1U) << "nobody remembers";
+  other.delete_at_startup = true;
+  other.delete_while_running = false;
+  EXPECT_EQ(ScansOf(other), 1U) << "another policy";
+  EXPECT_EQ(ScansOf(other), 1U) << "a policy that needs the scan of each start";
+}
+
+INSTANTIATE_TEST_SUITE_P(Filesystems, KeptWatchTest, ::testing::Values("ext4"), [](const auto& test) { return test.param; });
 
 }  // namespace
 }  // namespace fanmirror::replicate

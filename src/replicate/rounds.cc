@@ -70,7 +70,9 @@ bool ReplicatorImpl::PlanRound() {
 
   proof->holders = 1;
   proofs_.push_back(proof);
-  for (const Looker::NewTree& tree : looker.new_trees()) scanner_.Start(tree.dir, tree.path, /*startup=*/false, proof);
+  for (const Looker::NewTree& tree : looker.new_trees()) {
+    scanner_.Start(Scanner::Kind::kDirectory, tree.dir, tree.path, /*startup=*/false, proof);
+  }
   NoteLookFailures(looker, since);
   const std::uint64_t round = next_round_++;
   plan::Plan plan = plan::MakePlan(looker.facts(),
@@ -86,7 +88,7 @@ bool ReplicatorImpl::PlanRound() {
   if (acked_since_ns_ == 0 && AnythingToCommit()) acked_since_ns_ = os::BoottimeNs();
   if (scanner_.Idle() && state_ == State::kSyncing) {
     state_ = State::kLive;
-    Log(Severity::kInfo, "the scan is through");
+    if (std::exchange(scans_told_, scanner_.scans()) != scanner_.scans()) Log(Severity::kInfo, "the scan is through");
   } else if (!scanner_.Idle()) {
     state_ = State::kSyncing;
   }
@@ -128,7 +130,8 @@ void ReplicatorImpl::StartWalk(const PendingSet::Entry& entry, Looker* looker) {
   proof->entries.push_back(entry);
   proofs_.push_back(proof);
   std::string path;
-  if (entry.change.id != options_.tree->root()) {
+  const bool all = entry.change.id == options_.tree->root();
+  if (!all) {
     const auto place = options_.tree->Locate(entry.change.id);
     const bool inside = place.ok() && place->kind == os::Tree::Place::Kind::kInside &&
                         !selection_.ExcludesWithParents(place->path, /*is_directory=*/true);
@@ -142,7 +145,7 @@ void ReplicatorImpl::StartWalk(const PendingSet::Entry& entry, Looker* looker) {
     looker->Add(plan::NodeChange(entry.change.id), /*limbo_is_over=*/false);  // its own metadata: it has no name
     guard_.ScanBegins(catalogue_->nodes());
   }
-  scanner_.Start(entry.change.id, path, entry.change.startup, proof);
+  scanner_.Start(all ? Scanner::Kind::kScan : Scanner::Kind::kDirectory, entry.change.id, path, entry.change.startup, proof);
 }
 
 void ReplicatorImpl::NoteLookFailures(const Looker& looker, const Since& since) {

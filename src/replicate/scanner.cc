@@ -10,11 +10,12 @@ namespace fanmirror::replicate {
 using model::Change;
 using model::FileId;
 
-void Scanner::Start(const FileId& dir, const std::string& path, bool startup, ProofHandle proof) {
-  ++started_;
+void Scanner::Start(Kind kind, const FileId& dir, const std::string& path, bool startup, ProofHandle proof) {
+  if (kind == Kind::kScan) ++scans_;
   ++proof->holders;
   Running running;
   running.walk = std::make_unique<scan::Walk>(tree_, selection_, dir, path);
+  running.kind = kind;
   running.dir = dir;
   running.startup = startup;
   running.proof = std::move(proof);
@@ -27,7 +28,7 @@ bool Scanner::Walks(const FileId& dir) const {
 
 void Scanner::Refill(Running* running, std::size_t max, Looker* looker) {
   scan::Walk::Step step = running->walk->Next(max);
-  scanned_ += step.seen;
+  (running->kind == Kind::kScan ? scanned_ : listed_) += step.seen;
   for (scan::Found& found : step.found) {
     running->seen[found.name.dir].insert(Looker::HashName(found.name.name));
     running->found.push_back(std::move(found));

@@ -19,8 +19,12 @@ class Scanner {
  public:
   Scanner(const os::Tree* tree, const scan::Selection* selection) : tree_(tree), selection_(selection) {}
 
+  enum class Kind {
+    kScan,      // of the whole source
+    kDirectory  // of one that appeared
+  };
   // `proof` is held until the walk is through (ReleaseFinished gives it back).
-  void Start(const model::FileId& dir, const std::string& path, bool startup, ProofHandle proof);
+  void Start(Kind kind, const model::FileId& dir, const std::string& path, bool startup, ProofHandle proof);
   bool Idle() const { return walks_.empty(); }
   // Of the walk that Step goes on with; null when idle.
   ProofHandle Front() const { return walks_.empty() ? nullptr : walks_.front().proof; }
@@ -34,13 +38,15 @@ class Scanner {
   // Proofs of walks that came to their end.
   std::vector<ProofHandle> TakeFinished() { return std::exchange(finished_, {}); }
 
-  std::uint64_t started() const { return started_; }
-  std::uint64_t scanned() const { return scanned_; }      // entries listed
+  std::uint64_t scans() const { return scans_; }          // begun
+  std::uint64_t scanned() const { return scanned_; }      // entries listed by scans
+  std::uint64_t listed() const { return listed_; }        // entries listed by other walks
   std::uint64_t unchanged() const { return unchanged_; }  // files that were like the target's
 
  private:
   struct Running {
     std::unique_ptr<scan::Walk> walk;
+    Kind kind = Kind::kScan;
     model::FileId dir;
     bool startup = false;
     ProofHandle proof;
@@ -55,8 +61,9 @@ class Scanner {
   const scan::Selection* selection_;
   std::deque<Running> walks_;
   std::vector<ProofHandle> finished_;
-  std::uint64_t started_ = 0;
+  std::uint64_t scans_ = 0;
   std::uint64_t scanned_ = 0;
+  std::uint64_t listed_ = 0;
   std::uint64_t unchanged_ = 0;
 };
 

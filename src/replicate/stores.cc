@@ -1,10 +1,10 @@
 #include "replicate/stores.h"
 
-#include <fstream>
 #include <string>
 #include <utility>
 
 #include "model/failure.h"
+#include "os/clock.h"
 
 namespace fanmirror::replicate {
 
@@ -12,13 +12,6 @@ using catalogue::Catalogue;
 using catalogue::PendingSet;
 
 namespace {
-
-std::string BootId() {
-  std::ifstream in("/proc/sys/kernel/random/boot_id");
-  std::string id;
-  std::getline(in, id);
-  return id;
-}
 
 absl::Status Refuse(const Options& options, const SourceIdentity& known) {
   return model::Failure(model::Reaction::kHaltJob,
@@ -76,7 +69,7 @@ absl::StatusOr<Stores> OpenStores(const Options& options) {
     // Changes of what was mirrored before; all is scanned.
     if (absl::Status discarded = PendingSet::Discard(pending_dir); !discarded.ok()) return discarded;
   }
-  auto pending = PendingSet::Open(pending_dir, BootId(),
+  auto pending = PendingSet::Open(pending_dir, os::BootId(),
                                   {.settle_ns = absl::ToInt64Nanoseconds(options.settle),
                                    .max_delay_ns = absl::ToInt64Nanoseconds(options.max_delay)});
   if (!pending.ok()) return pending.status();

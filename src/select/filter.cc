@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "model/failure.h"
@@ -122,6 +123,15 @@ class Matcher {
   std::unique_ptr<RE2::Set> set_;                  // all groups at once, when there are several
 };
 
+std::string TextOf(const std::vector<Rule>& rules, std::string_view root) {
+  std::string text = absl::StrCat("root ", absl::CEscape(std::string(root)), "\n");
+  for (const Rule& rule : rules) {
+    absl::StrAppend(&text, rule.include ? "+" : "-", rule.negated ? "!" : "", rule.absolute ? "/" : "", " ",
+                    absl::CEscape(rule.pattern), "\n");
+  }
+  return text;
+}
+
 absl::Status CheckPattern(const Rule& rule) {
   const auto refuse = [&](std::string_view why) {
     return model::Failure(model::Reaction::kHaltJob,
@@ -142,6 +152,7 @@ struct Filter::Compiled {
   Matcher directories;
   Matcher others;
   std::size_t deepest = 0;  // of the rules: see DeepestMatch
+  std::string text;
 };
 
 absl::StatusOr<Filter> Filter::Compile(const std::vector<Rule>& rules, std::string_view root) {
@@ -157,6 +168,7 @@ absl::StatusOr<Filter> Filter::Compile(const std::vector<Rule>& rules, std::stri
     return status;
   if (absl::Status status = compiled->others.Build(MakeGroups(rules, root, false)); !status.ok())
     return status;
+  compiled->text = TextOf(rules, root);
   filter.compiled_ = std::move(compiled);
   return filter;
 }
@@ -182,5 +194,7 @@ bool Filter::DependsOnPlace(std::string_view path) const {
 }
 
 bool Filter::empty() const { return compiled_ == nullptr; }
+
+std::string Filter::text() const { return compiled_ == nullptr ? std::string() : compiled_->text; }
 
 }  // namespace fanmirror::select

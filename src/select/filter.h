@@ -53,6 +53,8 @@ class Filter {
   // what is excluded below it.
   bool DependsOnPlace(std::string_view path) const;
   bool empty() const;
+  // The rules and the root that it was compiled from, as one text: equal texts, equal filters. For comparing.
+  std::string text() const;
 
  private:
   struct Compiled;

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <fstream>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -224,6 +225,23 @@ TEST(FilterTest, ATestIsCheap) {
   EXPECT_EQ(excluded, 0);
   EXPECT_LT(each, std::chrono::microseconds(50));
   RecordProperty("nanoseconds_per_test", absl::StrCat(std::chrono::nanoseconds(each).count()));
+}
+
+TEST(FilterText, TellsFiltersApart) {
+  const auto text = [](const std::vector<Rule>& rules, std::string_view root) {
+    return Filter::Compile(rules, root)->text();
+  };
+  const Rule rule{.include = false, .pattern = "a b"};
+  EXPECT_EQ(text({rule}, "/srv"), text({rule}, "/srv"));
+  std::set<std::string> texts = {Filter().text(), text({rule}, "/srv"), text({rule}, "/"), text({rule, rule}, "/srv")};
+  for (Rule other : {rule, rule, rule, rule}) {
+    if (texts.size() == 4) other.include = true;
+    if (texts.size() == 5) other.negated = true;
+    if (texts.size() == 6) other.absolute = true;
+    if (texts.size() == 7) other.pattern = "a\nb";
+    texts.insert(text({other}, "/srv"));
+  }
+  EXPECT_EQ(texts.size(), 8U);
 }
 
 }  // namespace

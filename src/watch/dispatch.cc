@@ -27,7 +27,12 @@ EventDispatch::Tally EventDispatch::Dispatch(std::string_view buffer, int own_pi
 
 void EventDispatch::Offer(const Event& event, Tally* tally) {
   if ((event.mask & FAN_Q_OVERFLOW) != 0) ++tally->overflows;
-  if ((event.mask & FAN_FS_ERROR) != 0) ++tally->filesystem_errors;
+  if ((event.mask & FAN_FS_ERROR) != 0) {
+    ++tally->filesystem_errors;
+    // Damage that is nowhere in particular may be anywhere.
+    if (event.target.empty()) ++tally->overflows;
+    for (auto& [id, each] : selections_) each.OfferDamaged(event.target);
+  }
   const Candidates candidates = MapEvent(event);
   if (candidates.untraceable()) ++tally->overflows;
   const bool directory = (event.mask & FAN_ONDIR) != 0;

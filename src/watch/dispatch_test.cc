@@ -1,9 +1,12 @@
 #include "watch/dispatch.h"
 
+#include <fcntl.h>
 #include <sys/fanotify.h>
 
+#include <fstream>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -71,10 +74,33 @@ TEST_F(DispatchTest, AnEventThatTellsTooLittleIsALoss) {
   EXPECT_EQ(order_, "ll");
 }
 
-TEST_F(DispatchTest, AnErrorOfTheFilesystemIsCounted) {
+TEST_F(DispatchTest, AnErrorOfTheFilesystemMayBeAnywhere) {
   const auto tally = dispatch_.Dispatch(EventBytes(FAN_FS_ERROR, 0, {}), kOwnPid);
   EXPECT_EQ(tally.filesystem_errors, 1U);
-  EXPECT_EQ(order_, "");
+  EXPECT_EQ(tally.overflows, 1U);
+  EXPECT_EQ(order_, "ll");
+}
+
+TEST_F(DispatchTest, AnErrorOfTheFilesystemIsLookedAtWhereItIs) {
+  using Kind = model::Change::Kind;
+  const auto damaged = [&](const model::FileId& id) {
+    const std::string record = HandleRecord(FAN_EVENT_INFO_TYPE_FID, id.bytes(), id.type());
+    const auto tally = dispatch_.Dispatch(EventBytes(FAN_FS_ERROR, 0, {record}), kOwnPid);
+    EXPECT_EQ(tally.filesystem_errors, 1U);
+    EXPECT_EQ(tally.overflows, 0U);
+    std::vector<model::Change> told = std::exchange(told_, {});
+    told.resize(told.size() / 2);  // both subscriptions are told the same
+    return told;
+  };
+  const model::FileId& root = tree_->root();
+  EXPECT_EQ(damaged(root), (std::vector<model::Change>{{Kind::kNode, root, "", true, false},
+                                                       {Kind::kTree, root, "", false, false}}));
+  const std::string path = directory_->path() + "/file";
+  std::ofstream(path) << "x";
+  model::FileId file;
+  ASSERT_EQ(os::IdAt(AT_FDCWD, path.c_str(), &file), 0);
+  EXPECT_EQ(damaged(file), (std::vector<model::Change>{{Kind::kNode, file, "", true, false}}));
+  EXPECT_EQ(order_, "cccc");
 }
 
 TEST_F(DispatchTest, DropsWhatOurOwnProcessDid) {

@@ -64,7 +64,7 @@ absl::Status CheckCapabilities() {
 absl::Status CheckHost() {
   if (auto kernel = CheckKernel(); !kernel.ok()) return kernel;
   if (auto capabilities = CheckCapabilities(); !capabilities.ok()) return capabilities;
-  const auto group = NewGroup();
+  const auto group = NewGroup(QueueBound::kUnlimited);
   if (!group.ok()) return group.status();
   return TryMark(group->get());
 }

@@ -4,14 +4,17 @@
 #include <sys/fanotify.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <cerrno>
 #include <cstdint>
+#include <fstream>
 #include <initializer_list>
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "model/failure.h"
 
@@ -20,8 +23,7 @@ namespace {
 
 using model::Reaction;
 
-constexpr unsigned kGroupFlags =
-    FAN_CLASS_NOTIF | FAN_REPORT_DFID_NAME_TARGET | FAN_UNLIMITED_QUEUE | FAN_NONBLOCK | FAN_CLOEXEC;
+constexpr unsigned kGroupFlags = FAN_CLASS_NOTIF | FAN_REPORT_DFID_NAME_TARGET | FAN_NONBLOCK | FAN_CLOEXEC;
 constexpr std::uint64_t kMask =
     FAN_CREATE | FAN_DELETE | FAN_RENAME | FAN_MODIFY | FAN_CLOSE_WRITE | FAN_ATTRIB | FAN_ONDIR;
 
@@ -106,8 +108,14 @@ absl::Status MarkBtrfs(int group, const Mount& mount) {
 
 }  // namespace
 
-absl::StatusOr<os::UniqueFd> NewGroup() {
-  os::UniqueFd group(fanotify_init(kGroupFlags, O_RDONLY | O_CLOEXEC | O_LARGEFILE));
+std::uint64_t GroupFlags(QueueBound bound) {
+  return kGroupFlags | (bound == QueueBound::kUnlimited ? FAN_UNLIMITED_QUEUE : 0U);
+}
+
+std::uint64_t EventMask() { return kMask | FAN_FS_ERROR; }
+
+absl::StatusOr<os::UniqueFd> NewGroup(QueueBound bound) {
+  os::UniqueFd group(fanotify_init(static_cast<unsigned>(GroupFlags(bound)), O_RDONLY | O_CLOEXEC | O_LARGEFILE));
   if (!group) return CuredFailure(kGroupCures, "fanotify_init", "fanotify", errno);
   return group;
 }
@@ -130,6 +138,21 @@ absl::Status MarkFilesystem(int group, const Mount& mount) {
   if (error == 0) return absl::OkStatus();
   if (error == EXDEV && mount.type == "btrfs") return MarkBtrfs(group, mount);
   return CuredFailure(kMarkCures, "fanotify_mark", mount.target, error);
+}
+
+std::string DescribeMarks(int group) {
+  std::ifstream info(absl::StrCat("/proc/self/fdinfo/", group));
+  std::string marks;
+  for (std::string line; std::getline(info, line);) {
+    if (line.starts_with("fanotify ")) absl::StrAppend(&marks, line, "\n");
+  }
+  return marks;
+}
+
+bool ShowsMarkOn(const std::string& marks, std::uint64_t superblock) {
+  // As the kernel numbers devices inside: the minor number has 20 bits.
+  const std::uint64_t device = std::uint64_t{major(superblock)} << 20 | minor(superblock);
+  return absl::StrContains(marks, absl::StrCat("fanotify sdev:", absl::Hex(device), " "));
 }
 
 absl::Status TryMark(int group) {

@@ -73,6 +73,7 @@ absl::StatusOr<Mount> Describe(libmnt_fs* fs, const std::string& path, std::uint
   mount.options = Text(mnt_fs_get_options(fs));
   mount.root = Text(mnt_fs_get_root(fs));
   mount.device = device;
+  mount.superblock = mnt_fs_get_devno(fs);
   const Refusal* refusal = FindRefusal(mount.type);
   if (refusal != nullptr) return Refuse(path, mount.type, refusal->reason, refusal->cure);
   return mount;

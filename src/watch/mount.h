@@ -21,6 +21,7 @@ struct Mount {
   std::string
       filesystem;  // what identifies the filesystem over a remount: UUID where it has one, else type:st_dev
   std::uint64_t device = 0;  // st_dev of the path that was resolved (a btrfs has one for each subvolume)
+  std::uint64_t superblock = 0;  // device number of the filesystem as a whole, for as long as it is mounted
 };
 
 // Resolves `path` (an existing directory; symlinks are followed) to its mount. Refuses (kHaltJob) what

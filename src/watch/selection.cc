@@ -38,6 +38,21 @@ void Selection::Offer(const Candidate& candidate) {
   Add(candidate);
 }
 
+void Selection::OfferDamaged(const model::FileId& node) {
+  if (node.empty() || !SelectsNode(node)) return;
+  Candidate damaged;
+  damaged.kind = model::Change::Kind::kNode;
+  damaged.id = node;
+  damaged.content = true;
+  Add(damaged);
+  const auto looked = subscription_.tree->LookNode(node);
+  if (!looked.ok() || !looked->has_value()) return;
+  if ((*looked)->metadata.type != model::NodeType::kDirectory) return;
+  damaged.kind = model::Change::Kind::kTree;
+  damaged.content = false;
+  Add(damaged);
+}
+
 // An entry that is nobody's changes the mtime of its directory all the same.
 void Selection::AddDirectoryOf(const EventPlace& place) {
   if (VerdictOf(place.dir).where != Where::kInside) return;

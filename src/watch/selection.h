@@ -22,6 +22,8 @@ class Selection {
   explicit Selection(Subscription subscription);
 
   void Offer(const Candidate& candidate);
+  // The filesystem found this node damaged: its content may be another, and if it is a directory what is in it.
+  void OfferDamaged(const model::FileId& node);
   // A directory was renamed: every path below it, unknown to us which, is another.
   void ForgetPlaces() { verdicts_.clear(); }
   void ForgetPlace(const model::FileId& dir) { verdicts_.erase(dir); }

@@ -22,6 +22,7 @@ class FakeReplicator : public replicate::Replicator {
     progress_.state = replicate::State::kHalted;
     progress_.last_error = std::string(why);
   }
+  void Detach() override {}
   void Changed(absl::Span<const model::Change>) override {}
   void Rescan() override {}
   void RetryNow() override {}

@@ -28,9 +28,10 @@ def table(header, values):
 
 
 class Mirror:
-    """A daemon. `jobs` are dicts of the keys of [[job]], with "target" as a list of dicts of [[job.target]]."""
+    """A daemon. `jobs` are dicts of the keys of [[job]], with "target" as a list of dicts of [[job.target]]; `daemon` has
+    further keys of [daemon]. `service` starts it, if there is one (lib.service_manager)."""
 
-    def __init__(self, directory, jobs, settle="20ms", max_delay="200ms"):
+    def __init__(self, directory, jobs, settle="20ms", max_delay="200ms", daemon=None, service=None):
         os.makedirs(directory, exist_ok=True)
         self.directory = directory
         self.state_dir = os.path.join(directory, "state")
@@ -39,11 +40,13 @@ class Mirror:
         self.log_path = os.path.join(directory, "log")
         # Tests delete as they like; those of the guard against mass deletes set their own limit.
         self.jobs = [{"settle": settle, "max_delay": max_delay, "max_delete": False, **job} for job in jobs]
+        self.daemon = {"state_dir": self.state_dir, "control_socket": self.socket, **(daemon or {})}
+        self.service = service
         self.process = None
         self.write_config()
 
     def write_config(self):
-        text = table("[daemon]", {"state_dir": self.state_dir, "control_socket": self.socket})
+        text = table("[daemon]", self.daemon)
         for job in self.jobs:
             text += table("[[job]]", {key: value for key, value in job.items() if key != "target"})
             for target in job["target"]:
@@ -53,10 +56,12 @@ class Mirror:
 
     def start(self):
         """Starts the daemon; returns when it answers, which may be before the initial sync is done."""
+        argv = [PROGRAM, "daemon", "--config", self.config]
         environment = {key: value for key, value in os.environ.items() if key != "NOTIFY_SOCKET"}
+        how = self.service.launch(argv) if self.service else {"args": argv, "env": environment}
         with open(self.log_path, "a") as log:
-            self.process = subprocess.Popen([PROGRAM, "daemon", "--config", self.config], stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=log, env=environment, preexec_fn=die_with_parent)
+            self.process = subprocess.Popen(**how, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            preexec_fn=die_with_parent)
         until(self.answers, lambda: f"the daemon answers; its log:\n{self.log()}")
         return self
 

@@ -1,0 +1,262 @@
+"""The service manager keeps the queue: whatever ends the daemon, nothing is lost and nothing is scanned again; and a queue
+that is not certain to be whole is not believed."""
+
+import os
+import random
+import shutil
+import signal
+import struct
+import time
+import unittest
+
+from lib import churn, judge
+from lib.case import FILESYSTEM, PLACE, WorkplaceCase, main
+from lib.host import run, until
+from lib.mirror import Mirror
+from lib.service_manager import ServiceManager
+from lib.sshd import Sshd
+
+SEED = os.environ.get("FANMIRROR_SEED", "2026")
+KILLS = int(os.environ.get("FANMIRROR_KILLS", "20"))
+DATA = 100_000  # bytes of a file whose sending again would show
+QUEUE_SYSCTL = "/proc/sys/fs/fanotify/max_queued_events"
+
+
+class KeptQueueCase(WorkplaceCase):
+    daemon = {}
+
+    def setUp(self):
+        """A source and a target on filesystems of their own, and a daemon that a service manager starts."""
+        name = self.id().rsplit(".", 1)[-1]
+        self.source_fs = self.work.filesystem(FILESYSTEM, name + "-source")
+        self.target_fs = self.work.filesystem(FILESYSTEM, name + "-target")
+        self.addCleanup(self.target_fs.close)
+        self.addCleanup(self.source_fs.close)
+        self.source = os.path.join(self.source_fs.path, "tree")
+        self.target = os.path.join(self.target_fs.path, "copy")
+        os.mkdir(self.source)
+        target = {"name": "near", "path": self.target}
+        if PLACE == "ssh":
+            sshd = Sshd(self.work.directory(name + "-sshd"))
+            self.addCleanup(sshd.close)
+            target = sshd.target(self.target)
+        directory = self.work.directory(name + "-daemon")
+        self.service = ServiceManager(directory)
+        self.addCleanup(self.service.close)
+        self.mirror = Mirror(directory, [{"name": "job", "source": self.source, "target": [target]}],
+                             daemon=self.daemon, service=self.service)
+        self.addCleanup(self.mirror.close)
+
+    def write(self, name, data=b"data"):
+        path = os.path.join(self.source, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(data)
+        return path
+
+    def start_and_settle(self):
+        for i in range(20):
+            self.write(f"d{i % 3}/f{i}", os.urandom(DATA))
+        self.mirror.start()
+        self.settle()
+        self.assertEqual(self.counter("scans"), 1)
+
+    def settle(self):
+        self.mirror.wait()
+        try:
+            judge.judge(self.source, self.target)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\nstatus: {self.mirror.status_text()}\nlog:\n{self.mirror.log()}") from None
+
+    def counter(self, name):
+        return self.mirror.status()["counters"][name]
+
+    def assert_scanned(self, at_least):
+        self.settle()
+        scans = self.counter("scans")
+        self.assertTrue(scans >= at_least if at_least else scans == 0, f"{scans} scans; log:\n{self.mirror.log()}")
+
+    def change_everything(self):
+        """What nobody would find by looking at the times of the top directory."""
+        self.write("d0/new", b"new")
+        self.write("d1/f1", os.urandom(DATA))
+        self.write("fresh/below/file", b"in directories that are new")
+        os.rename(f"{self.source}/d2", f"{self.source}/d0/moved")
+        os.rename(f"{self.source}/d0/f0", f"{self.source}/fresh/f0")
+        os.link(f"{self.source}/d1/f4", f"{self.source}/linked")
+        os.chmod(f"{self.source}/d1/f7", 0o600)
+        os.unlink(f"{self.source}/d1/f10")
+        shutil.rmtree(f"{self.source}/d0/moved")
+
+
+class Believed(KeptQueueCase):
+    def test_killed_at_random_instants_under_churn(self):
+        chance = random.Random(f"{SEED}/instants")
+        self.start_and_settle()
+        pids = churn.start(self.source, f"{SEED}/kept", 2, 1500)
+        for kill in range(KILLS):
+            if not churn.running(pids):
+                churn.finish(pids)
+                pids = churn.start(self.source, f"{SEED}/kept/{kill}", 2, 1500)
+            time.sleep(chance.random() * 0.3)  # the instant, not a wait for something
+            self.mirror.kill()
+            time.sleep(chance.random() * 0.1)
+            self.mirror.start()
+            self.assertEqual(self.counter("scans"), 0, self.mirror.log())
+        churn.finish(pids)
+        self.assert_scanned(0)
+        self.assertEqual(self.counter("overflows"), 0)
+        self.assertEqual(len(self.service.names()), 2, "one queue and its buffer, however often")
+
+    def test_changes_made_while_it_is_dead(self):
+        self.start_and_settle()
+        self.mirror.kill()
+        self.change_everything()
+        self.mirror.start()
+        self.assert_scanned(0)
+
+    def test_changes_made_between_a_stop_and_a_start(self):
+        self.start_and_settle()
+        self.mirror.stop()
+        self.assertIn("STOPPING=1", self.service.notified)
+        self.change_everything()
+        self.mirror.start()
+        self.assert_scanned(0)
+        self.mirror.restart()
+        self.assert_scanned(0)
+
+    def test_a_backlog_is_kept_too(self):
+        self.start_and_settle()
+        self.mirror.process.send_signal(signal.SIGSTOP)
+        self.change_everything()
+        self.mirror.kill()
+        self.mirror.start()
+        self.assert_scanned(0)
+
+    def test_descriptors_do_not_reach_receivers(self):
+        self.start_and_settle()
+        self.mirror.kill()
+        self.mirror.start()
+        self.settle()
+        for pid in self.mirror.receivers():
+            for fd in os.listdir(f"/proc/{pid}/fd"):
+                link = os.readlink(f"/proc/{pid}/fd/{fd}")
+                self.assertNotIn("fanotify", link)
+                self.assertNotIn("fanmirror-events", link)
+
+
+class NotBelieved(KeptQueueCase):
+    """Each time a scan finds what the queue may not hold, and what is kept is replaced."""
+
+    def restart_and_expect_a_scan(self, names_before):
+        self.mirror.start()
+        self.assert_scanned(1)
+        until(lambda: len(self.service.names()) == 2 and self.service.names() != names_before,
+              lambda: f"other descriptors than {names_before}: {self.service.names()}")
+        self.mirror.kill()
+        self.change_everything()
+        self.mirror.start()
+        self.assert_scanned(0)
+
+    @unittest.skipIf(FILESYSTEM == "tmpfs", "a tmpfs is another one after it")
+    def test_the_filesystem_was_unmounted(self):
+        self.start_and_settle()
+        names = self.service.names()
+        self.mirror.kill()
+        device = run("findmnt", "-no", "SOURCE", self.source_fs.path).stdout.strip()
+        held = os.open(device, os.O_RDONLY)  # the loop device goes with its last user
+        run("umount", self.source_fs.path)
+        self.mount_elsewhere_and_change(device)
+        run("mount", device, self.source_fs.path)
+        os.close(held)
+        self.restart_and_expect_a_scan(names)
+
+    def mount_elsewhere_and_change(self, device):
+        elsewhere = self.work.directory("elsewhere")
+        run("mount", device, elsewhere)
+        with open(f"{elsewhere}/tree/told to nobody", "wb") as file:
+            file.write(b"x")
+        run("umount", elsewhere)
+
+    def test_another_version_wrote_the_buffer(self):
+        self.start_and_settle()
+        names = self.service.names()
+        self.mirror.kill()
+        os.pwrite(self.service.descriptor("buffer-"), struct.pack("<I", 77), 8)
+        self.restart_and_expect_a_scan(names)
+
+    def test_only_one_of_the_two_was_kept(self):
+        self.start_and_settle()
+        names = self.service.names()
+        self.mirror.kill()
+        self.service.take({"FDSTOREREMOVE": "1", "FDNAME": next(n for n in names if n.startswith("buffer-"))}, [])
+        self.write("told to nobody")
+        self.restart_and_expect_a_scan(names)
+
+    def test_a_rule_changed(self):
+        self.write("d0/a.tmp", b"excluded at first")
+        self.mirror.jobs[0]["exclude"] = ["*.tmp"]
+        self.mirror.write_config()
+        self.start_and_settle_excluded()
+        self.mirror.kill()
+        del self.mirror.jobs[0]["exclude"]
+        self.mirror.write_config()
+        self.mirror.start()
+        self.assert_scanned(1)
+        self.mirror.restart()
+        self.assert_scanned(0)
+
+    def start_and_settle_excluded(self):
+        self.mirror.start()
+        self.mirror.wait()
+        self.assertFalse(os.path.exists(f"{self.target}/d0/a.tmp"))
+
+    def test_the_pending_set_is_gone(self):
+        self.start_and_settle()
+        self.mirror.kill()
+        shutil.rmtree(f"{self.mirror.state_dir}/job/{self.mirror.jobs[0]['target'][0]['name']}/pending")
+        self.write("noted in what is gone")
+        self.mirror.start()
+        self.assert_scanned(1)
+
+    def test_nobody_keeps_it(self):
+        self.mirror.service = None
+        self.start_and_settle()
+        self.mirror.restart()
+        self.settle()
+        self.assertEqual(self.counter("scans"), 1)
+
+
+class Overflow(KeptQueueCase):
+    daemon = {"bounded_queue": True}
+
+    def test_more_than_the_kernel_keeps(self):
+        with open(QUEUE_SYSCTL) as file:
+            before = file.read()
+        self.addCleanup(self.set_queue, before)
+        self.set_queue("1000")  # of queues made from now on
+        try:
+            self.start_and_settle()
+        finally:
+            self.set_queue(before)
+        sent = self.mirror.wire_bytes()
+        self.mirror.process.send_signal(signal.SIGSTOP)
+        for i in range(2500):
+            self.write(f"many{i % 20}/{i}", b"small")
+        os.rename(f"{self.source}/d0", f"{self.source}/many0/d0")
+        pid = self.mirror.process.pid
+        self.mirror.process.send_signal(signal.SIGCONT)
+        self.settle()
+        self.assertGreater(self.counter("overflows"), 0)
+        self.assertGreater(self.counter("scans"), 1)
+        self.assertEqual(self.mirror.status()["pid"], pid)
+        self.assertLess(self.mirror.wire_bytes() - sent, 7 * DATA, "what is equal is not sent again")
+
+    @staticmethod
+    def set_queue(value):
+        with open(QUEUE_SYSCTL, "w") as file:
+            file.write(value)
+
+
+if __name__ == "__main__":
+    main()
