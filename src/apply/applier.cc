@@ -88,12 +88,12 @@ absl::Status Applier::Make(const wire::ReceivedOp& op) {
   const bool directory = op.metadata.type == NodeType::kDirectory;
   const std::string name = staging_->NextName();
   if (absl::Status status = CreateStaged(op, name); !status.ok()) return status;
-  const absl::Status dressed = DressStaged(op, name);
+  absl::Status dressed = DressStaged(op, name);
   // A directory appears also without an attribute that the target cannot hold: all below it must not suffer
   // for that.
   const bool appears =
       dressed.ok() || (directory && model::ReactionOf(dressed) == model::Reaction::kSkipAndReport);
-  const absl::Status placed = appears ? PlaceStaged(op, name) : dressed;
+  absl::Status placed = appears ? PlaceStaged(op, name) : dressed;
   if (placed.ok()) return dressed;
   unlinkat(staging_->fd(), name.c_str(), directory ? AT_REMOVEDIR : 0);
   return placed;

@@ -14,7 +14,7 @@ namespace fanmirror::daemon {
 namespace {
 
 // A status of thousands of targets fits; more is no answer of ours.
-constexpr std::size_t kMaxAnswerBytes = 64 * 1024 * 1024;
+constexpr std::size_t kMaxAnswerBytes = std::size_t{64} << 20;
 
 absl::Status NoDaemon(const std::string& path, int error) {
   return model::Failure(

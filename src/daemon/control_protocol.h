@@ -17,7 +17,7 @@
 namespace fanmirror::daemon {
 
 // Bytes of a request line; a longer one is answered with an error and the connection closed.
-inline constexpr std::size_t kMaxRequestBytes = 16 * 1024;
+inline constexpr std::size_t kMaxRequestBytes = std::size_t{16} << 10;
 // What a barrier may ask for at most: a client that wants longer asks again.
 inline constexpr absl::Duration kMaxTimeout = absl::Hours(24 * 365);
 

@@ -16,7 +16,7 @@ void EntryCounter::AddTree(const Name& name) {
   seen_.insert(absl::Hash<Name>()(name));
   std::vector<FileId> stack{*top};
   while (!stack.empty()) {
-    const FileId dir = std::move(stack.back());
+    const FileId dir = stack.back();
     stack.pop_back();
     view_->ForEachChild(dir, [&](const std::string& entry, const FileId& id) {
       if (seen_.insert(absl::Hash<Name>()({dir, entry})).second) stack.push_back(id);

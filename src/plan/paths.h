@@ -16,7 +16,7 @@ inline constexpr const char* kLimboPath = ".fanmirror/limbo";
 class Paths {
  public:
   // The view outlives this. Paths are remembered: call DirectoryMoved after each effect that moves or drops one.
-  Paths(const catalogue::View* view, model::FileId root) : view_(view), root_(std::move(root)) {}
+  Paths(const catalogue::View* view, const model::FileId& root) : view_(view), root_(root) {}
 
   // "" for the root; nullopt when the directory has no place on the target.
   std::optional<std::string> OfDirectory(const model::FileId& dir);

@@ -100,13 +100,15 @@ std::optional<Bytes> TakeClass(std::string_view* in) {
   return (inverted ? ~bytes : bytes) & AllButSlash();
 }
 
+bool IsWild(char c) { return c == '*' || c == '?' || c == '[' || c == '\\'; }
+
 // nullopt: the pattern matches nothing.
 std::optional<Glob> ParseGlob(std::string_view pattern, bool wild) {
   Glob glob;
   while (!pattern.empty()) {
     const char c = pattern.front();
     pattern.remove_prefix(1);
-    if (!wild) {
+    if (!wild || !IsWild(c)) {
       glob.push_back({Element::Kind::kByte, Only(c)});
     } else if (c == '*') {
       const std::size_t stars = std::min(pattern.find_first_not_of('*'), pattern.size());
@@ -118,12 +120,10 @@ std::optional<Glob> ParseGlob(std::string_view pattern, bool wild) {
       const std::optional<Bytes> bytes = TakeClass(&pattern);
       if (!bytes.has_value() || bytes->none()) return std::nullopt;
       glob.push_back({Element::Kind::kByte, *bytes});
-    } else if (c == '\\') {
+    } else {  // a backslash
       if (pattern.empty()) return std::nullopt;
       glob.push_back({Element::Kind::kByte, Only(pattern.front())});
       pattern.remove_prefix(1);
-    } else {
-      glob.push_back({Element::Kind::kByte, Only(c)});
     }
   }
   return glob;
@@ -147,6 +147,7 @@ std::vector<Glob> After(const Glob& glob, std::string_view text) {
     positions = std::move(next);
   }
   std::vector<Glob> rest;
+  rest.reserve(positions.size());
   for (const std::size_t position : positions) {
     rest.emplace_back(glob.begin() + static_cast<std::ptrdiff_t>(position), glob.end());
   }

@@ -2,14 +2,12 @@
 
 #include <sys/fanotify.h>
 
-#include <utility>
-
 #include "watch/event_map.h"
 
 namespace fanmirror::watch {
 
-std::uint64_t EventDispatch::Add(Subscription subscription) {
-  selections_.try_emplace(++last_id_, std::move(subscription));
+std::uint64_t EventDispatch::Add(const Subscription& subscription) {
+  selections_.try_emplace(++last_id_, subscription);
   return last_id_;
 }
 

@@ -21,7 +21,7 @@ class EventDispatch {
   };
 
   // Returns the number that Remove takes: never 0, never given twice.
-  std::uint64_t Add(Subscription subscription);
+  std::uint64_t Add(const Subscription& subscription);
   void Remove(std::uint64_t id) { selections_.erase(id); }
   // Events of process `own_pid` are dropped: what we write ourselves is nobody's change.
   Tally Dispatch(std::string_view buffer, int own_pid);

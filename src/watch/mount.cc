@@ -43,7 +43,7 @@ std::string UuidOf(const std::string& device) {
 }
 
 std::string FilesystemName(const Mount& mount) {
-  const std::string uuid = UuidOf(mount.source);
+  std::string uuid = UuidOf(mount.source);
   if (!uuid.empty()) return uuid;
   return absl::StrCat(mount.type, ":", major(mount.device), ":", minor(mount.device));
 }

@@ -137,7 +137,7 @@ void FanotifyWatcher::Stop() {
 
 std::uint64_t FanotifyWatcher::Subscribe(Subscription subscription) {
   const std::lock_guard lock(dispatch_mutex_);
-  return dispatch_.Add(std::move(subscription));
+  return dispatch_.Add(subscription);
 }
 
 void FanotifyWatcher::Unsubscribe(std::uint64_t id) {
