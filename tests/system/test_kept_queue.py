@@ -9,87 +9,16 @@ import struct
 import time
 import unittest
 
-from lib import churn, judge
-from lib.case import FILESYSTEM, PLACE, WorkplaceCase, main
+from lib import churn
+from lib.case import FILESYSTEM, main
 from lib.host import run, until
-from lib.mirror import Mirror
-from lib.service_manager import ServiceManager
-from lib.sshd import Sshd
+from lib.service_case import ServiceCase
 
 SEED = os.environ.get("FANMIRROR_SEED", "2026")
 KILLS = int(os.environ.get("FANMIRROR_KILLS", "20"))
-DATA = 100_000  # bytes of a file whose sending again would show
-QUEUE_SYSCTL = "/proc/sys/fs/fanotify/max_queued_events"
 
 
-class KeptQueueCase(WorkplaceCase):
-    daemon = {}
-
-    def setUp(self):
-        """A source and a target on filesystems of their own, and a daemon that a service manager starts."""
-        name = self.id().rsplit(".", 1)[-1]
-        self.source_fs = self.work.filesystem(FILESYSTEM, name + "-source")
-        self.target_fs = self.work.filesystem(FILESYSTEM, name + "-target")
-        self.addCleanup(self.target_fs.close)
-        self.addCleanup(self.source_fs.close)
-        self.source = os.path.join(self.source_fs.path, "tree")
-        self.target = os.path.join(self.target_fs.path, "copy")
-        os.mkdir(self.source)
-        target = {"name": "near", "path": self.target}
-        if PLACE == "ssh":
-            sshd = Sshd(self.work.directory(name + "-sshd"))
-            self.addCleanup(sshd.close)
-            target = sshd.target(self.target)
-        directory = self.work.directory(name + "-daemon")
-        self.service = ServiceManager(directory)
-        self.addCleanup(self.service.close)
-        self.mirror = Mirror(directory, [{"name": "job", "source": self.source, "target": [target]}],
-                             daemon=self.daemon, service=self.service)
-        self.addCleanup(self.mirror.close)
-
-    def write(self, name, data=b"data"):
-        path = os.path.join(self.source, name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "wb") as file:
-            file.write(data)
-        return path
-
-    def start_and_settle(self):
-        for i in range(20):
-            self.write(f"d{i % 3}/f{i}", os.urandom(DATA))
-        self.mirror.start()
-        self.settle()
-        self.assertEqual(self.counter("scans"), 1)
-
-    def settle(self):
-        self.mirror.wait()
-        try:
-            judge.judge(self.source, self.target)
-        except AssertionError as error:
-            raise AssertionError(f"{error}\nstatus: {self.mirror.status_text()}\nlog:\n{self.mirror.log()}") from None
-
-    def counter(self, name):
-        return self.mirror.status()["counters"][name]
-
-    def assert_scanned(self, at_least):
-        self.settle()
-        scans = self.counter("scans")
-        self.assertTrue(scans >= at_least if at_least else scans == 0, f"{scans} scans; log:\n{self.mirror.log()}")
-
-    def change_everything(self):
-        """What nobody would find by looking at the times of the top directory."""
-        self.write("d0/new", b"new")
-        self.write("d1/f1", os.urandom(DATA))
-        self.write("fresh/below/file", b"in directories that are new")
-        os.rename(f"{self.source}/d2", f"{self.source}/d0/moved")
-        os.rename(f"{self.source}/d0/f0", f"{self.source}/fresh/f0")
-        os.link(f"{self.source}/d1/f4", f"{self.source}/linked")
-        os.chmod(f"{self.source}/d1/f7", 0o600)
-        os.unlink(f"{self.source}/d1/f10")
-        shutil.rmtree(f"{self.source}/d0/moved")
-
-
-class Believed(KeptQueueCase):
+class Believed(ServiceCase):
     def test_killed_at_random_instants_under_churn(self):
         chance = random.Random(f"{SEED}/instants")
         self.start_and_settle()
@@ -145,7 +74,7 @@ class Believed(KeptQueueCase):
                 self.assertNotIn("fanmirror-events", link)
 
 
-class NotBelieved(KeptQueueCase):
+class NotBelieved(ServiceCase):
     """Each time a scan finds what the queue may not hold, and what is kept is replaced."""
 
     def restart_and_expect_a_scan(self, names_before):
@@ -225,37 +154,6 @@ class NotBelieved(KeptQueueCase):
         self.mirror.restart()
         self.settle()
         self.assertEqual(self.counter("scans"), 1)
-
-
-class Overflow(KeptQueueCase):
-    daemon = {"bounded_queue": True}
-
-    def test_more_than_the_kernel_keeps(self):
-        with open(QUEUE_SYSCTL) as file:
-            before = file.read()
-        self.addCleanup(self.set_queue, before)
-        self.set_queue("1000")  # of queues made from now on
-        try:
-            self.start_and_settle()
-        finally:
-            self.set_queue(before)
-        sent = self.mirror.wire_bytes()
-        self.mirror.process.send_signal(signal.SIGSTOP)
-        for i in range(2500):
-            self.write(f"many{i % 20}/{i}", b"small")
-        os.rename(f"{self.source}/d0", f"{self.source}/many0/d0")
-        pid = self.mirror.process.pid
-        self.mirror.process.send_signal(signal.SIGCONT)
-        self.settle()
-        self.assertGreater(self.counter("overflows"), 0)
-        self.assertGreater(self.counter("scans"), 1)
-        self.assertEqual(self.mirror.status()["pid"], pid)
-        self.assertLess(self.mirror.wire_bytes() - sent, 7 * DATA, "what is equal is not sent again")
-
-    @staticmethod
-    def set_queue(value):
-        with open(QUEUE_SYSCTL, "w") as file:
-            file.write(value)
 
 
 if __name__ == "__main__":
