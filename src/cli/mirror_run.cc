@@ -134,7 +134,8 @@ std::optional<int> MirrorRun::Verdict(const Progress& progress) {
 bool MirrorRun::OnlyFailuresLeft(const Progress& progress) {
   const absl::Time now = absl::Now();
   const bool moved = progress.acked_ops != moved_.acked_ops ||
-                     progress.checked_files != moved_.checked_files || progress.scanned != moved_.scanned ||
+                     progress.checked_files != moved_.checked_files ||
+                     progress.scanned + progress.listed != moved_.scanned + moved_.listed ||
                      progress.pending != moved_.pending ||
                      progress.wire_bytes_sent - moved_.wire_bytes_sent > kIdleBytes;
   const bool settled = progress.state == replicate::State::kLive || progress.state == replicate::State::kHolding;

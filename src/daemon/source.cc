@@ -81,7 +81,7 @@ absl::Status Source::Watch(Watchers* watchers, const LogSink& log) {
   subscription.ignored = selection_.ignored;
   subscription.changed = [this](absl::Span<const model::Change> changes) { fanout_.Changed(changes); };
   subscription.lost = [this, log] {
-    log(Severity::kWarning, absl::StrCat("job ", config_.name, ": events were lost; scanning the source"));
+    log(Severity::kWarning, absl::StrCat("job ", config_.name, ": events were lost, or its filesystem reports damage; scanning the source"));
     fanout_.Rescan();
   };
   subscription_ = watcher_->Subscribe(std::move(subscription));

@@ -47,6 +47,7 @@ json TargetJson(const Target& target, const Target::Status& status) {
           {"failed_ops", progress.failed_ops},
           {"scans", progress.scans},
           {"scanned", progress.scanned},
+          {"listed", progress.listed},
           {"checked_files", progress.checked_files},
           {"wire_bytes_sent", progress.wire_bytes_sent},
           {"files_per_second", rates.files},
@@ -103,6 +104,7 @@ json StatusJson(const Jobs& jobs, const watch::Watcher::Counters& events, absl::
           {"counters",
            {{"events", events.events},
             {"overflows", events.overflows},
+            {"filesystem_errors", events.filesystem_errors},
             {"scans", scans},
             {"scanned", scanned},
             {"wire_bytes_sent", wire_bytes_sent}}}};

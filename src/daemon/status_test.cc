@@ -22,10 +22,11 @@ TEST(StatusJson, HasTheFieldsThatScriptsDependOn) {
   progress.wire_bytes_sent = 700;
   progress.scans = 1;
   progress.scanned = 101;
+  progress.listed = 7;
   progress.last_error = "once";
   replicator->Set(progress);
 
-  const json status = StatusJson(jobs, {.events = 9, .overflows = 1}, absl::Now() - absl::Seconds(5));
+  const json status = StatusJson(jobs, {.events = 9, .overflows = 1, .filesystem_errors = 2}, absl::Now() - absl::Seconds(5));
   const json& job = status.at("jobs").at(0);
   EXPECT_EQ(job.at("name"), "uploads");
   EXPECT_EQ(job.at("state"), "live");
@@ -37,11 +38,13 @@ TEST(StatusJson, HasTheFieldsThatScriptsDependOn) {
   EXPECT_EQ(target.at("lag_seconds"), 0.25);
   EXPECT_EQ(target.at("pending"), 3);
   EXPECT_EQ(target.at("acked_files"), 100);
+  EXPECT_EQ(target.at("listed"), 7);
   EXPECT_EQ(target.at("acked_bytes"), 5000);
   EXPECT_EQ(target.at("last_error"), "once");
   const json& counters = status.at("counters");
   EXPECT_EQ(counters.at("events"), 9);
   EXPECT_EQ(counters.at("overflows"), 1);
+  EXPECT_EQ(counters.at("filesystem_errors"), 2);
   EXPECT_EQ(counters.at("scans"), 1);
   EXPECT_EQ(counters.at("scanned"), 101);
   EXPECT_EQ(counters.at("wire_bytes_sent"), 700);

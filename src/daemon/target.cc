@@ -20,6 +20,7 @@ void AddCounters(const Progress& from, Progress* to) {
   to->wire_bytes_received += from.wire_bytes_received;
   to->scans += from.scans;
   to->scanned += from.scanned;
+  to->listed += from.listed;
   to->checked_files += from.checked_files;
 }
 

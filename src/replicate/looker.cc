@@ -72,21 +72,23 @@ void Looker::LookAtLimbo(const FileId& id, bool limbo_is_over) {
   displaced_.push_back(id);
 }
 
-std::optional<std::string> Looker::SourcePath(const FileId& dir) {
+absl::StatusOr<std::optional<std::string>> Looker::SourcePath(const FileId& dir) {
   if (const auto it = located_.find(dir); it != located_.end()) return it->second;
   auto path = paths_.OfDirectory(dir);
   if (path && (path->rfind(plan::kLimboPath, 0) != 0)) return path;
   const auto place = tree_->Locate(dir);
-  if (!place.ok() || place->kind != os::Tree::Place::Kind::kInside) return std::nullopt;
+  if (!place.ok()) return place.status();
+  if (place->kind != os::Tree::Place::Kind::kInside) return std::nullopt;
   located_[dir] = place->path;
   return place->path;
 }
 
 // Whether the target has the directory or will get it by this round.
-bool Looker::MakeDirectoryKnown(const FileId& dir, bool startup) {
+absl::StatusOr<bool> Looker::MakeDirectoryKnown(const FileId& dir, bool startup) {
   if (dir == tree_->root() || expected_->Node(dir) || IsObserved(dir)) return true;
   const auto place = tree_->Locate(dir);
-  if (!place.ok() || place->kind != os::Tree::Place::Kind::kInside) return false;
+  if (!place.ok()) return place.status();
+  if (place->kind != os::Tree::Place::Kind::kInside) return false;
   if (selection_->ExcludesWithParents(place->path, /*is_directory=*/true)) return false;
   located_[dir] = place->path;
   LookAtName(place->name, startup);
@@ -95,14 +97,16 @@ bool Looker::MakeDirectoryKnown(const FileId& dir, bool startup) {
 
 void Looker::LookAtName(const Name& name, bool startup) {
   if (name.dir.is_limbo() || name.dir.is_foreign() || facts_.names.contains(name)) return;
+  const auto fail = [&](const absl::Status& status) { failed_.push_back({NameChange(name), status}); };
   // A directory that neither is on the target nor comes there: it is outside, gone, or found whole by its own change.
-  if (!MakeDirectoryKnown(name.dir, startup)) return;
+  const auto known = MakeDirectoryKnown(name.dir, startup);
+  if (!known.ok()) return fail(known.status());
+  if (!*known) return;
   auto node = tree_->Look(name);
-  if (!node.ok()) {
-    failed_.push_back({NameChange(name), node.status()});
-    return;
-  }
-  const auto dir_path = SourcePath(name.dir);
+  if (!node.ok()) return fail(node.status());
+  const auto place = SourcePath(name.dir);
+  if (!place.ok()) return fail(place.status());
+  const std::optional<std::string>& dir_path = *place;
   Observation observation{.node = *node, .startup = startup, .excluded = false};
   const std::string path = dir_path ? Join(*dir_path, name.name) : std::string();
   if (observation.node) {
@@ -197,7 +201,12 @@ void Looker::LookAtDirectoryOf(const Name& name) {
   const FileId& dir = name.dir;
   if (facts_.nodes.contains(dir) || IsObserved(dir) || !expected_->Node(dir)) return;
   const auto node = tree_->LookNode(dir);
-  if (node.ok() && *node) facts_.nodes[dir] = **node;
+  if (!node.ok()) {
+    // When the name itself failed it will be looked at again, and its directory with it.
+    if (failed_.empty() || failed_.back().change != NameChange(name)) failed_.push_back({plan::NodeChange(dir), node.status()});
+    return;
+  }
+  if (*node) facts_.nodes[dir] = **node;
 }
 
 void Looker::Close() {

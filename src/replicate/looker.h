@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "catalogue/view.h"
 #include "model/change.h"
 #include "os/tree.h"
@@ -55,7 +57,7 @@ class Looker {
  private:
   void LookAtName(const model::Name& name, bool startup);
   void LookAtDirectoryOf(const model::Name& name);
-  bool MakeDirectoryKnown(const model::FileId& dir, bool startup);
+  absl::StatusOr<bool> MakeDirectoryKnown(const model::FileId& dir, bool startup);
   bool OtherwiseSelectedBelow(const model::FileId& dir, const std::string& path);
   void Observe(const model::Name& name, plan::Observation observation, const std::string& path);
   void Enqueue(const model::Name& name, bool startup);
@@ -65,7 +67,7 @@ class Looker {
   void FateFailed(const model::FileId& id, const absl::Status& status);
   void LookAtNode(const model::Change& change);
   void LookAtLimbo(const model::FileId& id, bool limbo_is_over);
-  std::optional<std::string> SourcePath(const model::FileId& dir);
+  absl::StatusOr<std::optional<std::string>> SourcePath(const model::FileId& dir);
   bool IsObserved(const model::FileId& id) const { return observed_.contains(id); }
 
   const os::Tree* tree_;

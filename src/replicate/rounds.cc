@@ -135,7 +135,11 @@ void ReplicatorImpl::StartWalk(const PendingSet::Entry& entry, Looker* looker) {
     const auto place = options_.tree->Locate(entry.change.id);
     const bool inside = place.ok() && place->kind == os::Tree::Place::Kind::kInside &&
                         !selection_.ExcludesWithParents(place->path, /*is_directory=*/true);
-    if (!inside) {  // nothing of it belongs to the job: the names that lead there tell
+    if (!inside) {
+      // What cannot be located now may be inside. Otherwise nothing of it belongs to the job: the names that lead there tell.
+      Since since;
+      since.Include(*proof);
+      if (!place.ok()) AddRetry(entry.change, PathOf(entry.change), place.status(), since);
       proof->holders = 1;
       deferred_.push_back({next_batch_ - 1, proof});
       return;

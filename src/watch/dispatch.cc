@@ -19,7 +19,7 @@ EventDispatch::Tally EventDispatch::Dispatch(std::string_view buffer, int own_pi
   });
   if (!whole) ++tally.overflows;
   for (auto& [id, each] : selections_) each.Flush();
-  if (tally.overflows > 0) Lose();
+  if (tally.overflows > 0 || tally.damaged_anywhere) Lose();
   return tally;
 }
 
@@ -27,8 +27,7 @@ void EventDispatch::Offer(const Event& event, Tally* tally) {
   if ((event.mask & FAN_Q_OVERFLOW) != 0) ++tally->overflows;
   if ((event.mask & FAN_FS_ERROR) != 0) {
     ++tally->filesystem_errors;
-    // Damage that is nowhere in particular may be anywhere.
-    if (event.target.empty()) ++tally->overflows;
+    tally->damaged_anywhere |= event.target.empty();
     for (auto& [id, each] : selections_) each.OfferDamaged(event.target);
   }
   const Candidates candidates = MapEvent(event);

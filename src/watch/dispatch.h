@@ -18,6 +18,7 @@ class EventDispatch {
     std::uint64_t events = 0;
     std::uint64_t overflows = 0;
     std::uint64_t filesystem_errors = 0;
+    bool damaged_anywhere = false;  // by one of the errors
   };
 
   // Returns the number that Remove takes: never 0, never given twice.
