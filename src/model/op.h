@@ -27,6 +27,8 @@ struct Op {
   NodeType type = NodeType::kRegular;  // of `node`
   std::string path;
   std::string from;
+  // Of what is read and is no directory: its names in the source when it was looked at.
+  std::vector<Name> names;
   // kPut: when the content as read has the hash `known_hash`, only the metadata is sent.
   bool check_content = false;
   ContentHash known_hash;

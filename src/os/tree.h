@@ -29,6 +29,13 @@ class Tree {
   // What only seems gone because its filesystem was shut down is an error.
   absl::StatusOr<std::optional<UniqueFd>> OpenNode(const model::FileId& id, int flags) const;
 
+  // Where a node that `fd` has open lies below the root ("": it is the root), as it was at one moment of the call: no rename
+  // of whatever directory is seen half (but where the path is longer than PATH_MAX). nullopt: not below the root, or not known, which is so for what is no directory and
+  // was opened by its id when the kernel had no name of it in its cache, or met another one of its names.
+  absl::StatusOr<std::optional<std::string>> PathOfOpen(const model::FileId& id, int fd) const;
+  // The same by a name that the node may have.
+  absl::StatusOr<std::optional<std::string>> PathByName(const model::FileId& id, const model::Name& name) const;
+
   // What the entry is now; nullopt when the directory is gone or has no such entry.
   absl::StatusOr<std::optional<model::Node>> Look(const model::Name& name) const;
   // The same for an entry of an open directory (O_PATH will do).
@@ -55,6 +62,7 @@ class Tree {
   absl::StatusOr<std::optional<model::Node>> NoEntry() const;
   // As LookAt, by a descriptor of the node: certain, however often the entry changes.
   absl::StatusOr<std::optional<model::Node>> LookHeld(int dir_fd, const std::string& name) const;
+  absl::StatusOr<std::optional<std::string>> PathInTheDepth(const model::FileId& dir, const std::string& rest) const;
   absl::StatusOr<Place> LocateByListing(const model::FileId& id, UniqueFd dir) const;
 
   UniqueFd root_fd_;

@@ -103,6 +103,41 @@ std::string JoinReversed(const std::vector<std::string>& names) {
 
 }  // namespace
 
+absl::StatusOr<std::optional<std::string>> Tree::PathOfOpen(const FileId& id, int fd) const {
+  if (id == root_) return std::string();
+  std::string path;
+  const int error = PathOf(fd, &path);
+  if (error == ENAMETOOLONG) return PathInTheDepth(id, "");
+  if (error != 0) return LocateFailure("readlink", id, error);
+  if (path.size() < 2 || path[0] != '/') return std::nullopt;
+  path.erase(0, 1);
+  // The kernel's mark of what was removed, unless it is called so.
+  Place place;
+  if (path.ends_with(" (deleted)") && !Verify(root_fd(), id, path, &place)) return std::nullopt;
+  return path;
+}
+
+absl::StatusOr<std::optional<std::string>> Tree::PathByName(const FileId& id, const model::Name& name) const {
+  absl::StatusOr<std::optional<UniqueFd>> dir = OpenHandle(name.dir, O_PATH | O_DIRECTORY);
+  if (!dir.ok() && model::ErrnoOf(dir.status()) != ENOTDIR) return dir.status();
+  if (!dir.ok() || !dir->has_value()) return std::nullopt;
+  const UniqueFd fd(::openat((*dir)->get(), name.name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd && errno != ENOENT) return LocateFailure("open", id, errno);
+  FileId found;
+  if (!fd || IdAt(fd.get(), "", &found) != 0 || found != id) return std::nullopt;
+  std::string path;
+  if (PathOf(fd.get(), &path) == ENAMETOOLONG) return PathInTheDepth(name.dir, "/" + name.name);
+  return PathOfOpen(id, fd.get());
+}
+
+// What the kernel cannot say at one moment.
+absl::StatusOr<std::optional<std::string>> Tree::PathInTheDepth(const FileId& dir, const std::string& rest) const {
+  const absl::StatusOr<Place> place = Locate(dir);
+  if (!place.ok()) return place.status();
+  if (place->kind != Place::Kind::kInside) return std::nullopt;
+  return place->path + rest;
+}
+
 absl::StatusOr<Place> Tree::Locate(const FileId& id) const {
   Place place;
   absl::StatusOr<std::optional<UniqueFd>> fd = OpenNode(id, O_PATH);

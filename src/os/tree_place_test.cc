@@ -29,6 +29,18 @@ class PlaceTest : public TreeTest {
     EXPECT_TRUE(place.ok()) << place.status();
     return place.ok() ? *place : Place();
   }
+  std::optional<std::string> PathOfOpen(const FileId& id) {
+    auto fd = tree_->OpenNode(id, O_PATH);
+    EXPECT_TRUE(fd.ok() && fd->has_value()) << fd.status();
+    auto path = tree_->PathOfOpen(id, (*fd)->get());
+    EXPECT_TRUE(path.ok()) << path.status();
+    return path.ok() ? *path : std::nullopt;
+  }
+  std::optional<std::string> PathByName(const FileId& id, const model::Name& name) {
+    auto path = tree_->PathByName(id, name);
+    EXPECT_TRUE(path.ok()) << path.status();
+    return path.ok() ? *path : std::nullopt;
+  }
   void ExpectInside(const FileId& id, const std::string& path, const FileId& parent,
                     const std::string& name) {
     const Place place = Locate(id);
@@ -126,9 +138,34 @@ TEST_P(PlaceTest, FilesAreFoundOrUnknownButNeverMistaken) {
   ASSERT_TRUE(filesystem_->Mount().ok());
   OpenTree(At("source"));
   EXPECT_EQ(Locate(file).kind, Place::Kind::kUnknown);
+  EXPECT_EQ(PathOfOpen(file), std::nullopt);
+  EXPECT_EQ(PathByName(file, {dir, "file51"}), std::nullopt);
+  EXPECT_EQ(PathByName(file, {dir, "no file"}), std::nullopt);
+  EXPECT_EQ(PathByName(file, {IdOf("source/dir/file51"), "file50"}), std::nullopt);
+  EXPECT_EQ(PathByName(file, {dir, "file50"}), "dir/file50");
   ExpectInside(dir, "dir", tree_->root(), "dir");
   WriteFile("source/dir/file50", "");  // now the kernel has met its name
   ExpectInside(file, "dir/file50", dir, "file50");
+}
+
+TEST_P(PlaceTest, WhatIsOpenHasThePathOfTheMoment) {
+  MakeDirectory("source/dir");
+  WriteFile("source/dir/file", "");
+  const FileId dir = IdOf("source/dir");
+  const FileId file = IdOf("source/dir/file");
+  EXPECT_EQ(PathOfOpen(tree_->root()), "");
+  EXPECT_EQ(PathOfOpen(dir), "dir");
+  EXPECT_EQ(PathOfOpen(file), "dir/file");
+  Rename("source/dir", "source/dir (deleted)");
+  EXPECT_EQ(PathOfOpen(dir), "dir (deleted)");
+  EXPECT_EQ(PathOfOpen(file), "dir (deleted)/file");
+  const auto fd = tree_->OpenNode(file, O_PATH);
+  ASSERT_TRUE(fd.ok() && fd->has_value());
+  ASSERT_EQ(::unlink(At("source/dir (deleted)/file").c_str()), 0);
+  const auto removed = tree_->PathOfOpen(file, (*fd)->get());
+  EXPECT_TRUE(removed.ok() && !removed->has_value());
+  Rename("source/dir (deleted)", "moved out");
+  EXPECT_EQ(PathOfOpen(dir), std::nullopt);
 }
 
 TEST_P(PlaceTest, AFileIsFoundAtOneOfItsLinks) {

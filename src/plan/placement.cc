@@ -213,6 +213,7 @@ void Planner::Create(const Name& name, const Node& node) {
   op.node = node.id;
   op.type = node.metadata.type;
   op.path = *paths_.OfName(name);
+  op.names = {name};
   op.concerns = {NameChange(name)};
   Touch(name.dir);
   fresh_.insert(node.id);

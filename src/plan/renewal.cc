@@ -22,6 +22,8 @@ void Planner::Renew(const FileId& id, const Metadata& metadata) {
     return;
   }
   std::vector<Name> names = now_.NamesOf(id);
+  // What waits in limbo is seen to differ when it has a place again.
+  std::erase_if(names, [](const Name& name) { return name.dir.is_limbo(); });
   std::sort(names.begin(), names.end());
   if (names.empty()) return;
   const auto path = paths_.OfName(names.front());
@@ -31,6 +33,7 @@ void Planner::Renew(const FileId& id, const Metadata& metadata) {
   op.node = id;
   op.type = metadata.type;
   op.path = *path;
+  op.names = names;
   op.concerns = {NodeChange(id)};
   const bool regular = metadata.type == NodeType::kRegular;
   if (difference == Difference::kMetadata) {

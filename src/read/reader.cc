@@ -23,14 +23,14 @@ constexpr std::uint32_t kMaxPieces = kMaxRequests + kPiecesAhead;
 
 class RingReader final : public Reader {
  public:
-  RingReader(const os::Tree* tree, Pieces::Storage storage, os::Ring::Kind kind)
-      : tree_(tree), pieces_(storage, kMaxPieces, kind) {}
+  RingReader(const os::Tree* tree, Belongs belongs, Pieces::Storage storage, os::Ring::Kind kind)
+      : tree_(tree), belongs_(std::move(belongs)), pieces_(storage, kMaxPieces, kind) {}
 
   bool Accepts() const override { return readings_.size() < kMaxRequests; }
   bool Idle() const override { return readings_.empty(); }
 
   void Submit(Request request) override {
-    readings_.push_back(std::make_unique<Reading>(std::move(request), tree_, &pieces_));
+    readings_.push_back(std::make_unique<Reading>(std::move(request), tree_, &belongs_, &pieces_));
   }
 
   Part Next() override {
@@ -59,6 +59,7 @@ class RingReader final : public Reader {
   }
 
   const os::Tree* tree_;
+  const Belongs belongs_;
   Pieces pieces_;
   std::deque<std::unique_ptr<Reading>> readings_;  // in the order of submission; destroyed before pieces_
   std::size_t started_ = 0;                        // of them, from the front
@@ -66,13 +67,15 @@ class RingReader final : public Reader {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Reader>> Reader::Create(const os::Tree* tree, os::Ring::Kind kind) {
+absl::StatusOr<std::unique_ptr<Reader>> Reader::Create(const os::Tree* tree, Belongs belongs,
+                                                       os::Ring::Kind kind) {
   struct statfs filesystem;
   if (::fstatfs(tree->root_fd(), &filesystem) != 0) {
     return model::SystemFailure(model::Reaction::kRetry, "fstatfs", "the source's root", errno);
   }
   const bool memory = filesystem.f_type == TMPFS_MAGIC || filesystem.f_type == RAMFS_MAGIC;
-  return std::make_unique<RingReader>(tree, memory ? Pieces::Storage::kMemory : Pieces::Storage::kDisk, kind);
+  const auto storage = memory ? Pieces::Storage::kMemory : Pieces::Storage::kDisk;
+  return std::make_unique<RingReader>(tree, std::move(belongs), storage, kind);
 }
 
 }  // namespace fanmirror::read

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <variant>
@@ -9,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "model/metadata.h"
+#include "model/name.h"
 #include "model/xattr.h"
 #include "os/ring.h"
 #include "os/tree.h"
@@ -25,10 +27,17 @@ struct Request {
   // not and the file is larger than a piece.
   bool check_content = false;
   model::ContentHash known_hash = {};
+  // Of what is no directory: where it may lie, for when its id alone does not tell.
+  std::vector<model::Name> names = {};
+  // Where it is expected below the root: to be there needs no asking whether that belongs to the job.
+  std::string path = {};
 };
 
-// The parts of each request: Begin, then Data ..., then End; or only Gone; or Failed (also in the midst of
-// data).
+// Whether what lies at a path below the root belongs to the job.
+using Belongs = std::function<bool(const std::string& path, bool is_directory)>;
+
+// The parts of each request: Begin, then Data ..., then End; or only Gone; or Moved or Failed (also in the midst
+// of data).
 struct Begin {
   model::Metadata metadata;  // at the beginning of the reading
   // user.*, trusted.*, security.*, the two system.posix_acl_*; sorted by name
@@ -52,15 +61,19 @@ struct End {
   bool racy = false;
 };
 struct Gone {};
+// It did not lie in the source, or not where it belongs to the job, or that cannot be told. What was given of it may be
+// what it held elsewhere. (End: it was in its place at a moment at which it held what was given; and if it was written
+// meanwhile, so that there is no such moment, it was there before and after the reading.)
+struct Moved {};
 struct Failed {
   absl::Status status;  // names the node by its path if the kernel knows it, else by its id
 };
-using Part = std::variant<Begin, Data, End, Gone, Failed>;
+using Part = std::variant<Begin, Data, End, Gone, Moved, Failed>;
 
 class Reader {
  public:
-  // `tree` outlives the reader. `kind`: of the reads that have to wait for the disk.
-  static absl::StatusOr<std::unique_ptr<Reader>> Create(const os::Tree* tree,
+  // `tree` outlives the reader. `belongs`: empty: all of it does. `kind`: of the reads that have to wait for the disk.
+  static absl::StatusOr<std::unique_ptr<Reader>> Create(const os::Tree* tree, Belongs belongs = {},
                                                         os::Ring::Kind kind = os::Ring::Kind::kBest);
   virtual ~Reader() = default;
 

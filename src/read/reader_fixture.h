@@ -35,11 +35,12 @@ struct Result {
   std::size_t pieces = 0;
   std::optional<End> end = {};
   bool gone = false;
+  bool moved = false;
   absl::Status failure = {};
 };
 
-// Takes the parts of the next request; checks their order.
-inline Result TakeResult(Reader* reader) {
+// Takes the parts of the next request; checks their order. `from_the_midst`: those that are left.
+inline Result TakeResult(Reader* reader, bool from_the_midst = false) {
   Result result;
   std::uint64_t last = 0;
   for (;;) {
@@ -48,7 +49,7 @@ inline Result TakeResult(Reader* reader) {
       EXPECT_FALSE(result.begin.has_value()) << "begun twice";
       result.begin = std::move(*begin);
     } else if (auto* data = std::get_if<Data>(&part)) {
-      EXPECT_TRUE(result.begin.has_value()) << "data before the beginning";
+      EXPECT_TRUE(from_the_midst || result.begin.has_value()) << "data before the beginning";
       EXPECT_FALSE(data->bytes.empty());
       EXPECT_GE(data->offset, last) << "offsets must ascend";
       if (!result.runs.empty() && data->offset == last) {
@@ -60,8 +61,11 @@ inline Result TakeResult(Reader* reader) {
       result.data.append(data->bytes.data(), data->bytes.size());
       ++result.pieces;
     } else if (auto* end = std::get_if<End>(&part)) {
-      EXPECT_TRUE(result.begin.has_value()) << "an end without a beginning";
+      EXPECT_TRUE(from_the_midst || result.begin.has_value()) << "an end without a beginning";
       result.end = *end;
+      return result;
+    } else if (std::holds_alternative<Moved>(part)) {
+      result.moved = true;
       return result;
     } else if (auto* failed = std::get_if<Failed>(&part)) {
       result.failure = failed->status;
@@ -100,13 +104,13 @@ inline ::testing::Environment* const kFilesystems = ::testing::AddGlobalTestEnvi
 // A source directory of its own, and a reader of it.
 class SourceTest {
  public:
-  void Open(const std::string& directory, os::Ring::Kind kind) {
+  void Open(const std::string& directory, os::Ring::Kind kind, const Belongs& belongs = {}) {
     path_ = directory + "/XXXXXX";
     ASSERT_NE(::mkdtemp(path_.data()), nullptr) << std::strerror(errno);
     auto tree = os::Tree::Open(path_);
     ASSERT_TRUE(tree.ok()) << tree.status();
     tree_ = *std::move(tree);
-    auto reader = Reader::Create(tree_.get(), kind);
+    auto reader = Reader::Create(tree_.get(), belongs, kind);
     ASSERT_TRUE(reader.ok()) << reader.status();
     reader_ = *std::move(reader);
   }
@@ -174,12 +178,13 @@ class ReaderTest : public ::testing::TestWithParam<Parameters>, public SourceTes
     if (!os::testing::IsRoot()) GTEST_SKIP() << "file handles and mounts need root";
     os::testing::ScopedFilesystem* filesystem = Filesystems::Get(fstype());
     ASSERT_NE(filesystem, nullptr);
-    Open(filesystem->path(), std::get<1>(GetParam()));
+    Open(filesystem->path(), std::get<1>(GetParam()), belongs());
   }
   void TearDown() override {
     CloseReader();
     if (!At("").empty() && At("") != "/") (void)os::testing::RunCommand({"rm", "-rf", "--", At("")});
   }
+  virtual Belongs belongs() { return {}; }
   std::string fstype() const { return std::get<0>(GetParam()); }
 };
 

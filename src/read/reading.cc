@@ -56,15 +56,10 @@ const char* CureOf(int error) {
 Reading::~Reading() { DropPieces(); }
 
 void Reading::Start() {
-  const absl::StatusOr<bool> there = Open();
-  absl::Status status = there.status();
-  if (there.ok() && !*there) {
-    outcome_ = Gone{};
-    return;
-  }
-  if (status.ok()) status = Look();
-  if (!status.ok()) {
-    outcome_ = Failed{std::move(status)};
+  std::optional<Part> end = Open();
+  if (!end) end = Look();
+  if (end) {
+    outcome_ = *std::move(end);
     return;
   }
   stage_ = has_data_ && request_.check_content ? Stage::kCompare : Stage::kBegin;
@@ -74,39 +69,57 @@ void Reading::Start() {
   }
 }
 
-// False: the node is gone. Only what proved to be a regular file is opened for real: to open a device or a
-// fifo is to do something to it.
-absl::StatusOr<bool> Reading::Open() {
+// Only what proved to be a regular file is opened for real: to open a device or a fifo is to do something to it.
+std::optional<Part> Reading::Open() {
   absl::StatusOr<std::optional<os::UniqueFd>> fd = tree_->OpenNode(request_.id, O_PATH);
-  if (!fd.ok()) return fd.status();
-  if (!fd->has_value()) return false;
+  if (!fd.ok()) return Failed{fd.status()};
+  if (!fd->has_value()) return Gone{};
   fd_ = *std::move(*fd);
-  if (!request_.content) return true;
-  if (const int error = os::StatAt(fd_.get(), "", &before_)) return Failure("statx", error);
-  if (before_.type != NodeType::kRegular) return true;
+  if (!request_.content) return std::nullopt;
+  if (const int error = os::StatAt(fd_.get(), "", &before_)) return Failed{Failure("statx", error)};
+  if (before_.type != NodeType::kRegular) return std::nullopt;
   // O_NONBLOCK: not to wait for the holder of a lease.
   fd = tree_->OpenNode(request_.id, O_RDONLY | O_NOATIME | O_NONBLOCK);
-  if (!fd.ok()) return Failure("open", model::ErrnoOf(fd.status()));
-  if (!fd->has_value()) return false;
+  if (!fd.ok()) return Failed{Failure("open", model::ErrnoOf(fd.status()))};
+  if (!fd->has_value()) return Gone{};
   fd_ = *std::move(*fd);
   path_only_ = false;
   has_data_ = true;
-  return true;
+  return std::nullopt;
 }
 
-absl::Status Reading::Look() {
+std::optional<Part> Reading::Look() {
   const std::int64_t earliest_ns = os::RealtimeNs();
-  if (const int error = os::StatAt(fd_.get(), "", &before_)) return Failure("statx", error);
+  if (const int error = os::StatAt(fd_.get(), "", &before_)) return Failed{Failure("statx", error)};
   racy_ = os::IsRacy(before_.ctime, earliest_ns, os::RealtimeNs());
   begin_.metadata = before_;
-  if (const int error = ReadXattrs(fd_.get(), path_only_, &begin_.xattrs)) return Failure("getxattr", error);
+  if (const int error = ReadXattrs(fd_.get(), path_only_, &begin_.xattrs)) return Failed{Failure("getxattr", error)};
   if (before_.type == NodeType::kSymlink) {
     char target[PATH_MAX];
     const ssize_t length = ::readlinkat(fd_.get(), "", target, sizeof target);
-    if (length < 0) return Failure("readlink", errno);
+    if (length < 0) return Failed{Failure("readlink", errno)};
     begin_.symlink_target.assign(target, static_cast<std::size_t>(length));
   }
-  return absl::OkStatus();
+  // After the look and before the reading: when nothing changes until its end, all that is read was there at this moment.
+  return CheckPlace();
+}
+
+std::optional<Part> Reading::CheckPlace() const {
+  const auto path = PathInSource();
+  if (!path.ok()) return Failed{path.status()};
+  if (!path->has_value()) return Moved{};
+  if (**path == request_.path || !*belongs_) return std::nullopt;
+  if ((*belongs_)(**path, before_.type == NodeType::kDirectory)) return std::nullopt;
+  return Moved{};
+}
+
+absl::StatusOr<std::optional<std::string>> Reading::PathInSource() const {
+  auto path = tree_->PathOfOpen(request_.id, fd_.get());
+  for (const model::Name& name : request_.names) {
+    if (!path.ok() || path->has_value()) break;
+    path = tree_->PathByName(request_.id, name);
+  }
+  return path;
 }
 
 void Reading::Rewind() {
@@ -147,18 +160,22 @@ bool Reading::Compare() {
     pieces_->Recycle(std::move(piece));
   }
   stage_ = Stage::kBegin;
-  absl::Status status = failure_;
-  if (status.ok()) hash_ = hasher_.Finish(before_.size);
+  std::optional<Part> end;
+  if (failure_.ok()) {
+    hash_ = hasher_.Finish(before_.size);
+  } else {
+    end = Failed{failure_};
+  }
   if (hash_ == request_.known_hash) {
     begin_.unchanged = true;
     pieces_->Recycle(std::move(kept_));
-  } else if (kept_ == nullptr && status.ok()) {
-    status = Look();
+  } else if (kept_ == nullptr && !end) {
+    end = Look();
     Rewind();
   }
-  if (!status.ok()) {
+  if (end) {
     stage_ = Stage::kOutcome;
-    outcome_ = Failed{std::move(status)};
+    outcome_ = *std::move(end);
   }
   return true;
 }
@@ -185,6 +202,9 @@ Part Reading::GiveEnd() {
   end.raced = ended_early_ || end.metadata.ctime != before_.ctime || end.metadata.mtime != before_.mtime ||
               end.metadata.size != before_.size;
   end.racy = racy_;
+  if (end.raced || end.racy) {
+    if (std::optional<Part> moved = CheckPlace()) return *std::move(moved);
+  }
   if (has_data_) end.hash = hash_ ? *hash_ : hasher_.Finish(before_.size);
   return end;
 }

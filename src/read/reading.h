@@ -20,9 +20,9 @@ inline constexpr std::size_t kPiecesAhead = 8;
 // One request under way.
 class Reading {
  public:
-  // `tree` and `pieces` outlive the reading.
-  Reading(Request request, const os::Tree* tree, Pieces* pieces)
-      : request_(std::move(request)), tree_(tree), pieces_(pieces) {}
+  // All outlive the reading.
+  Reading(Request request, const os::Tree* tree, const Belongs* belongs, Pieces* pieces)
+      : request_(std::move(request)), tree_(tree), belongs_(belongs), pieces_(pieces) {}
   ~Reading();
 
   // Opens and looks at the node, and starts to read its first piece. Once. Blocks for the metadata.
@@ -34,8 +34,11 @@ class Reading {
  private:
   enum class Stage { kOutcome, kCompare, kBegin, kData, kEnd, kFinished };
 
-  absl::StatusOr<bool> Open();
-  absl::Status Look();
+  // Each: the part that ends the reading, or nullopt.
+  std::optional<Part> Open();
+  std::optional<Part> Look();
+  std::optional<Part> CheckPlace() const;
+  absl::StatusOr<std::optional<std::string>> PathInSource() const;
   void Rewind();
   bool StartPiece();
   // False: the next piece is still being read. None: there is no more data, or `failure_` says why.
@@ -48,6 +51,7 @@ class Reading {
 
   Request request_;
   const os::Tree* tree_;
+  const Belongs* belongs_;
   Pieces* pieces_;
   Stage stage_ = Stage::kOutcome;
   Part outcome_;  // kOutcome: the only part

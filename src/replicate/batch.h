@@ -15,6 +15,7 @@ struct OpResult {
   enum class Kind {
     kApplied,
     kGone,    // the source's node was gone when it was to be read
+    kMoved,   // it was not in its place in the source
     kFailed   // `status` says why
   };
   Kind kind = Kind::kApplied;

@@ -32,6 +32,9 @@ void ReplicatorImpl::Connect() {
   state_ = State::kConnecting;
   SessionOptions session;
   session.tree = options_.tree;
+  session.belongs = [this](const std::string& path, bool is_directory) {
+    return !selection_.ExcludesWithParents(path, is_directory);
+  };
   session.connect = options_.connect;
   session.stderr_sink = [this](std::string_view line) { Log(Severity::kInfo, "receiver: " + std::string(line)); };
   session.hello = {.protocol = wire::kProtocol,

@@ -34,7 +34,7 @@ Dialogue::Dialogue(const SessionOptions& options, std::unique_ptr<Sender> sender
 Dialogue::~Dialogue() = default;
 
 absl::StatusOr<std::unique_ptr<Dialogue>> Dialogue::Begin(const SessionOptions& options) {
-  auto sender = Sender::Create(options.tree);
+  auto sender = Sender::Create(options.tree, options.belongs);
   if (!sender.ok()) return sender.status();
   return std::unique_ptr<Dialogue>(new Dialogue(options, *std::move(sender)));
 }

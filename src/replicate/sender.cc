@@ -14,6 +14,8 @@ using model::Reaction;
 
 namespace {
 
+constexpr const char* kMoved = "moved out of the source, or to an excluded place, while it was read; it is looked at again";
+
 bool NeedsReading(const Op& op) {
   return op.kind == Op::Kind::kMake || op.kind == Op::Kind::kPut || op.kind == Op::Kind::kSetMetadata;
 }
@@ -22,13 +24,15 @@ read::Request RequestFor(const Op& op) {
   return {.id = op.node,
           .content = op.kind == Op::Kind::kPut,
           .check_content = op.check_content,
-          .known_hash = op.known_hash};
+          .known_hash = op.known_hash,
+          .names = op.names,
+          .path = op.path};
 }
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Sender>> Sender::Create(const os::Tree* tree) {
-  auto reader = read::Reader::Create(tree);
+absl::StatusOr<std::unique_ptr<Sender>> Sender::Create(const os::Tree* tree, read::Belongs belongs) {
+  auto reader = read::Reader::Create(tree, std::move(belongs));
   if (!reader.ok()) return reader.status();
   return std::unique_ptr<Sender>(new Sender(*std::move(reader)));
 }
@@ -96,6 +100,8 @@ void Sender::TakePart(read::Part part, std::string* out) {
     OnEnd(*end, out);
   } else if (std::holds_alternative<read::Gone>(part)) {
     Abandon(OpResult::Kind::kGone, model::Failure(Reaction::kLookAgain, "gone from the source"), out);
+  } else if (std::holds_alternative<read::Moved>(part)) {
+    Abandon(OpResult::Kind::kMoved, model::Failure(Reaction::kLookAgain, kMoved), out);
   } else {
     Abandon(OpResult::Kind::kFailed, std::get<read::Failed>(part).status, out);
   }

@@ -16,7 +16,7 @@ namespace fanmirror::replicate {
 // receiver acknowledges. Used by the session's thread.
 class Sender {
  public:
-  static absl::StatusOr<std::unique_ptr<Sender>> Create(const os::Tree* tree);
+  static absl::StatusOr<std::unique_ptr<Sender>> Create(const os::Tree* tree, read::Belongs belongs);
 
   void Queue(std::unique_ptr<Batch> batch) { batches_.push_back(std::move(batch)); }
   bool HasWork() const { return encode_batch_ < batches_.size(); }

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "link/link.h"
 #include "os/tree.h"
+#include "read/reader.h"
 #include "replicate/batch.h"
 #include "wire/messages.h"
 
@@ -42,6 +43,7 @@ struct Traffic {
 
 struct SessionOptions {
   const os::Tree* tree = nullptr;
+  read::Belongs belongs;  // called on the session's thread
   std::function<absl::StatusOr<std::unique_ptr<link::Link>>(link::StderrSink, int wakeup_fd)> connect;
   link::StderrSink stderr_sink;
   wire::Hello hello;  // `silence`: a receiver that says nothing for so long is lost; 0: never

@@ -107,6 +107,10 @@ void ReplicatorImpl::TakeFailure(const Batch& batch, std::size_t index) {
     for (const Change& change : op.concerns) LookAgain(change, 0, since);
     return;
   }
+  if (result.kind == OpResult::Kind::kMoved) {
+    for (const Change& change : op.concerns) AddRetry(change, op.path, result.status, since);
+    return;
+  }
   ++counters_.failed_ops;
   // All that lies in limbo is ours: if more is there than we know, we look.
   const bool unknown_in_limbo = op.kind == Op::Kind::kRemove && op.path.rfind(plan::kLimboPath, 0) == 0;
