@@ -131,6 +131,14 @@ TEST_P(ReaderSelection, WhatLiesWhereNothingBelongsToTheJobIsNotGiven) {
   EXPECT_EQ(Read(request).data, "ours");
   Move("d", "excluded/d");
   EXPECT_TRUE(Read(request).moved);
+  // One name of two is enough, whichever the kernel comes upon.
+  const model::FileId root = Id("");
+  ASSERT_EQ(::link(At("excluded/d/f").c_str(), At("f").c_str()), 0);
+  Move("excluded/d/f", "excluded/f");
+  EXPECT_EQ(Read({.id = request.id, .content = true, .names = {{root, "f"}}, .path = "g"}).data, "ours");
+  ASSERT_EQ(::unlink(At("f").c_str()), 0);
+  EXPECT_TRUE(Read({.id = request.id, .content = true, .names = {{root, "f"}}, .path = "g"}).moved);
+  Move("excluded/f", "excluded/d/f");
   Move("excluded/d", "e");
   EXPECT_EQ(Read(request).data, "ours");
 }

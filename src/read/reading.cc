@@ -105,21 +105,18 @@ std::optional<Part> Reading::Look() {
 }
 
 std::optional<Part> Reading::CheckPlace() const {
-  const auto path = PathInSource();
-  if (!path.ok()) return Failed{path.status()};
-  if (!path->has_value()) return Moved{};
-  if (**path == request_.path || !*belongs_) return std::nullopt;
-  if ((*belongs_)(**path, before_.type == NodeType::kDirectory)) return std::nullopt;
-  return Moved{};
+  auto path = tree_->PathOfOpen(request_.id, fd_.get());
+  // Of a node with several names the kernel may have come upon one that does not belong to the job.
+  for (auto name = request_.names.begin();; ++name) {
+    if (!path.ok()) return Failed{path.status()};
+    if (path->has_value() && Belong(**path)) return std::nullopt;
+    if (name == request_.names.end()) return Moved{};
+    path = tree_->PathByName(request_.id, *name);
+  }
 }
 
-absl::StatusOr<std::optional<std::string>> Reading::PathInSource() const {
-  auto path = tree_->PathOfOpen(request_.id, fd_.get());
-  for (const model::Name& name : request_.names) {
-    if (!path.ok() || path->has_value()) break;
-    path = tree_->PathByName(request_.id, name);
-  }
-  return path;
+bool Reading::Belong(const std::string& path) const {
+  return path == request_.path || !*belongs_ || (*belongs_)(path, before_.type == NodeType::kDirectory);
 }
 
 void Reading::Rewind() {

@@ -38,7 +38,7 @@ class Reading {
   std::optional<Part> Open();
   std::optional<Part> Look();
   std::optional<Part> CheckPlace() const;
-  absl::StatusOr<std::optional<std::string>> PathInSource() const;
+  bool Belong(const std::string& path) const;
   void Rewind();
   bool StartPiece();
   // False: the next piece is still being read. None: there is no more data, or `failure_` says why.
