@@ -12,10 +12,12 @@ import unittest
 from lib import churn
 from lib.case import FILESYSTEM, main
 from lib.host import run, until
+from lib.mirror import fanmirror
 from lib.service_case import ServiceCase
 
 SEED = os.environ.get("FANMIRROR_SEED", "2026")
 KILLS = int(os.environ.get("FANMIRROR_KILLS", "20"))
+MANY = 2000  # files of which so many are deleted that a person is asked
 
 
 class Believed(ServiceCase):
@@ -61,6 +63,28 @@ class Believed(ServiceCase):
         self.mirror.kill()
         self.mirror.start()
         self.assert_scanned(0)
+
+    def test_deletes_that_are_held_back_stay_so(self):
+        self.mirror.jobs[0]["max_delete"] = "50%"
+        self.mirror.write_config()
+        for i in range(MANY):
+            self.write(f"many{i % 5}/{i}")
+        self.start_and_settle()
+        for i in range(4):
+            shutil.rmtree(f"{self.source}/many{i}")
+        self.until_holding()
+        self.mirror.kill()
+        self.change_everything()
+        self.mirror.start()
+        self.until_holding()
+        until(lambda: os.path.exists(f"{self.target}/fresh/below/file"), "all else flows")
+        self.assertGreater(sum(len(files) for _, _, files in os.walk(self.target)), MANY // 2)
+        self.assertEqual(fanmirror("approve", "job", "--socket", self.mirror.socket).returncode, 0)
+        self.assert_scanned(0)
+
+    def until_holding(self):
+        until(lambda: self.mirror.target()["state"] == "holding",
+              lambda: f"deletes are held back: {self.mirror.status_text()}\n{self.mirror.log()}")
 
     def test_descriptors_do_not_reach_receivers(self):
         self.start_and_settle()
