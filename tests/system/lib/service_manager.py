@@ -19,6 +19,7 @@ class ServiceManager:
         self.lock = threading.Lock()
         self.kept = []  # (name, descriptor), in their order
         self.notified = set()
+        self.prefix = []  # a program, with arguments, that starts the service by exec
         self.listener = threading.Thread(target=self.listen, daemon=True)
         self.listener.start()
 
@@ -63,7 +64,7 @@ class ServiceManager:
         environment = {**os.environ, "NOTIFY_SOCKET": self.path}
         if kept:
             environment |= {"LISTEN_FDS": str(len(kept)), "LISTEN_FDNAMES": ":".join(name for name, _ in kept)}
-        return {"args": ["bash", "-c", LAUNCH, "bash", moves, *argv], "env": environment, "pass_fds": fds}
+        return {"args": ["bash", "-c", LAUNCH, "bash", moves, *self.prefix, *argv], "env": environment, "pass_fds": fds}
 
     def close(self):
         self.socket.shutdown(socket.SHUT_RD)
