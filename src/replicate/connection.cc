@@ -107,6 +107,8 @@ void ReplicatorImpl::OnConnected(const wire::HelloReply& reply) {
   next_batch_ = std::max(reply.begun, catalogue_->header().batch) + 1;
   settled_batch_ = acked_batch_ = next_batch_ - 1;
   ready_ = true;
+  // The target is to know the number that it is compared with from now on.
+  if (reply.begun < catalogue_->header().batch) SendEmptyBatch();
   state_ = State::kSyncing;
   connected_ns_ = os::BoottimeNs();
   connection_error_.clear();
@@ -132,7 +134,9 @@ absl::Status ReplicatorImpl::AgreeOnState(const wire::HelloReply& reply) {
   } else if (reply.begun > header.batch) {
     status = LearnUnknown(header.batch + 1, reply.begun);
   }
-  if (!status.ok() || reply.begun == header.batch) return status;
+  // Numbers that were given are not given again: an older state of the target, of a history that came to nothing, would pass
+  // for the state that the catalogue knows.
+  if (!status.ok() || reply.begun <= header.batch) return status;
   Catalogue::Header agreed = catalogue_->header();
   agreed.batch = reply.begun;
   return catalogue_->SetHeader(agreed);

@@ -144,6 +144,7 @@ class ReplicatorImpl : public Replicator {
   void NoteLookFailures(const Looker& looker, const Since& since);
   void NotePlanLeftovers(const plan::Plan& plan, const Since& since);
   void SendPlan(plan::Plan plan, std::uint64_t round, const Since& since, bool approved);
+  void SendEmptyBatch();
   absl::Status RecordIntent(const Batch& batch);
   std::string PathOf(const model::Change& change);
   void LetGo(const ProofHandle& proof);

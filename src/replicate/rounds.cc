@@ -193,6 +193,15 @@ void ReplicatorImpl::SendPlan(plan::Plan plan, std::uint64_t round, const Since&
   SendOutbox();
 }
 
+void ReplicatorImpl::SendEmptyBatch() {
+  auto batch = std::make_unique<Batch>();
+  batch->number = next_batch_++;
+  batch->settled = settled_batch_;
+  batch->round = next_round_++;
+  outbox_.push_back(std::move(batch));
+  SendOutbox();
+}
+
 absl::Status ReplicatorImpl::RecordIntent(const Batch& batch) {
   std::vector<PendingSet::Touched> touched;
   for (const plan::Step& step : batch.steps) {

@@ -320,6 +320,14 @@ int removexattr(const char* path, const char* name) noexcept {
   return ChangeFails("removexattr", "") ? -1 : real(path, name);
 }
 
+int sync_file_range(int fd, off_t, off_t, unsigned flags) {
+  Kernel& kernel = Kernel::Get();
+  if ((flags & SYNC_FILE_RANGE_WAIT_AFTER) == 0 || kernel.side != Side::kTarget || !kernel.write_out) return 0;
+  const int error = kernel.write_out(fd);
+  if (error != 0) errno = error;
+  return error == 0 ? 0 : -1;
+}
+
 int syncfs(int fd) noexcept {
   static_cast<void>(fd);  // memory needs none
   return SyncTarget();

@@ -61,6 +61,8 @@ class Kernel {
   // The receiver is about to change something; `name` is the last component that it changes, if known. An errno, and
   // nothing is changed, or 0.
   std::function<int(const char* call, const char* name)> before_change;
+  // The receiver waits until the data of an open file is on the disk. An errno or 0.
+  std::function<int(int fd)> write_out;
   // The receiver makes all durable that is there. An errno or 0.
   std::function<int()> sync;
   // The source's process commits to a store: called before, and `after` it was done. Before: LMDB's error, and nothing is

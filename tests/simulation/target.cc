@@ -117,12 +117,14 @@ Target::Target(std::string root, Random* random) : root_(std::move(root)), rando
   Require(mkdir(root_.c_str(), 0755) == 0, "make the target");
   durable_ = reader_.Read();
   Kernel::Get().before_change = [this](const char* call, const char* name) { return BeforeChange(call, name); };
+  Kernel::Get().write_out = [this](int fd) { return WriteOut(fd); };
   Kernel::Get().sync = [this] { return Sync(); };
 }
 
 Target::~Target() {
   receiver_.reset();
   Kernel::Get().before_change = nullptr;
+  Kernel::Get().write_out = nullptr;
   Kernel::Get().sync = nullptr;
 }
 
@@ -153,6 +155,14 @@ int Target::BeforeChange(const char* call, const char* name) {
   return 0;
 }
 
+int Target::WriteOut(int fd) {
+  if (const int error = BeforeChange("sync_file_range", "")) return error;
+  struct stat st {};
+  Require(fstat(fd, &st) == 0, "look at a file of the receiver");
+  written_out_.insert(st.st_ino);
+  return 0;
+}
+
 int Target::Sync() {
   if (receiver_ && !receiver_->running()) return EIO;
   if (random_->OneIn(faults.failing_sync)) return EIO;
@@ -173,16 +183,18 @@ int Target::Sync() {
 void Target::LosePower() {
   receiver_.reset();
   Image image = between_.empty() || random_->OneIn(2) ? durable_ : random_->Pick(between_);
-  // The data of a file that was not synced may be missing while its name is there.
+  // The data of a file may be missing while its name is there, if nobody waited for it.
   for (auto& [path, node] : image) {
     const auto safe = durable_.find(path);
     const bool is_new = safe == durable_.end() || safe->second.inode != node.inode;
-    if (is_new && node.IsRegular() && !path.starts_with(".fanmirror") && random_->OneIn(3)) node.content.clear();
+    if (!is_new || !node.IsRegular() || path.starts_with(".fanmirror") || written_out_.contains(node.inode)) continue;
+    if (random_->OneIn(3)) node.content.clear();
   }
   Trace::Get().Add("target: loses power");
   WriteImage(root_, image);
   durable_ = reader_.Read();
   between_.clear();
+  written_out_.clear();
 }
 
 bool Target::RestoreOlder() {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -88,6 +89,7 @@ class Target {
 
  private:
   int BeforeChange(const char* call, const char* name);
+  int WriteOut(int fd);
   int Sync();
 
   const std::string root_;
@@ -97,6 +99,7 @@ class Target {
   Image durable_;
   std::vector<Image> older_;    // durable ones of before, a few
   std::vector<Image> between_;  // what the disk may hold besides, since the last sync
+  std::set<std::uint64_t> written_out_;  // inode numbers of files whose data is on the disk, whatever becomes of their names
 };
 
 }  // namespace fanmirror::simulation
