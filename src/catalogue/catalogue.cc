@@ -258,7 +258,7 @@ void Catalogue::ForEachChild(
   if (!store_->health.ok()) return;
   const auto cursor = store_->reader->OpenCursor(store_->names);
   if (!cursor.ok()) return store_->Remember(cursor.status());
-  const std::string prefix = NodeKey(dir);
+  const std::string prefix = dir.Encode();
   MDB_val key = ToVal(prefix);
   MDB_val value;
   int rc = mdb_cursor_get(cursor->get(), &key, &value, MDB_SET_RANGE);

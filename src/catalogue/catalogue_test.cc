@@ -151,7 +151,7 @@ TEST_F(CatalogueTest, ADamagedHeaderOrAnOlderFormatIsSetAside) {
 
 TEST_F(CatalogueTest, ADamagedRecordReadsAsAbsentAndStopsCommitsUntilCleared) {
   ASSERT_STATUS_OK(catalogue_->Commit(1, File(x, a, 42)));
-  Spoil("nodes", a.Encode(), "?");
+  Spoil("nodes", NodeKey(a), "?");
   Open();
   EXPECT_STATUS_OK(catalogue_->health());
   EXPECT_FALSE(catalogue_->Node(a));

@@ -28,7 +28,7 @@ void TryHeader(std::string_view bytes) {
 }
 
 void TryId(std::string_view bytes) {
-  if (const auto id = DecodeId(bytes)) Expect(NodeKey(*id) == bytes);
+  if (const auto id = DecodeId(bytes)) Expect(id->Encode() == bytes);
 }
 
 void TryEntry(std::string_view bytes) {

@@ -1,5 +1,8 @@
 #include "catalogue/record_format.h"
 
+#include <algorithm>
+#include <bit>
+
 #include "catalogue/codec.h"
 
 namespace fanmirror::catalogue {
@@ -8,6 +11,7 @@ namespace {
 constexpr std::uint8_t kContentKnown = 1;
 constexpr std::uint8_t kRacy = 2;
 constexpr std::uint8_t kDevice = 4;
+constexpr std::size_t kWideHandleBytes = 12;  // and more: the inode number has 8 bytes
 constexpr std::uint32_t kMaxMode = 07777;
 constexpr std::uint32_t kMaxNanoseconds = 999'999'999;
 
@@ -73,7 +77,17 @@ bool IsEntryName(std::string_view name) {
          name.find('\0') == name.npos;
 }
 
-std::string NodeKey(const model::FileId& id) { return id.Encode(); }
+std::string NodeKey(const model::FileId& id) {
+  std::string key = id.Encode();
+  if constexpr (std::endian::native == std::endian::little) {
+    const std::size_t handle = key.size() - id.bytes().size();
+    const std::size_t word = id.bytes().size() >= kWideHandleBytes ? 8 : 4;
+    const std::size_t end = std::min(key.size(), handle + word);
+    std::reverse(key.begin() + static_cast<std::ptrdiff_t>(handle),
+                 key.begin() + static_cast<std::ptrdiff_t>(end));
+  }
+  return key;
+}
 
 std::string NameKey(const model::Name& name) {
   std::string key = name.dir.Encode();

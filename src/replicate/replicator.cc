@@ -62,7 +62,7 @@ ReplicatorImpl::ReplicatorImpl(Options options, Stores stores)
       identity_(std::move(stores.identity)),
       adopting_(stores.adopting),
       expected_(catalogue_.get()),
-      scanner_(options_.tree, &selection_),
+      scanner_(options_.tree, &selection_, options_.scan_threads),
       condenser_(options_.tree, catalogue_.get(), pending_.get()),
       guard_(options_.max_delete, catalogue_->header().held_of) {}
 

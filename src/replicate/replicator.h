@@ -43,6 +43,7 @@ struct Options {
   plan::DeleteGuard::Limit max_delete = {.fraction = 0.5, .count = std::nullopt};
   std::string path;  // the root on the target that the receiver shall have
   bool adopt = false;
+  int scan_threads = 1;  // of a scan of the whole source
   std::uint64_t bandwidth_limit = 0;  // bytes a second, 0: none
   // A peer that is silent for so long is lost; both sides go by it. 0: never.
   absl::Duration timeout = absl::Seconds(15);

@@ -14,7 +14,7 @@ void Scanner::Start(Kind kind, const FileId& dir, const std::string& path, bool 
   if (kind == Kind::kScan) ++scans_;
   ++proof->holders;
   Running running;
-  running.walk = std::make_unique<scan::Walk>(tree_, selection_, dir, path);
+  running.walk = scan::Walk::Begin(tree_, selection_, dir, path, kind == Kind::kScan ? scan_threads_ : 1);
   running.kind = kind;
   running.dir = dir;
   running.startup = startup;
@@ -23,7 +23,8 @@ void Scanner::Start(Kind kind, const FileId& dir, const std::string& path, bool 
 }
 
 bool Scanner::Walks(const FileId& dir) const {
-  return std::any_of(walks_.begin(), walks_.end(), [&](const Running& running) { return running.dir == dir; });
+  return std::any_of(walks_.begin(), walks_.end(),
+                     [&](const Running& running) { return running.dir == dir; });
 }
 
 void Scanner::Refill(Running* running, std::size_t max, Looker* looker) {

@@ -17,7 +17,9 @@ namespace fanmirror::replicate {
 // The walks that are due, one after the other, fed into looks in bounded steps. Used by the planning thread.
 class Scanner {
  public:
-  Scanner(const os::Tree* tree, const scan::Selection* selection) : tree_(tree), selection_(selection) {}
+  // `scan_threads`: of a walk of the whole source, from 1.
+  Scanner(const os::Tree* tree, const scan::Selection* selection, int scan_threads)
+      : tree_(tree), selection_(selection), scan_threads_(scan_threads) {}
 
   enum class Kind {
     kScan,      // of the whole source
@@ -59,6 +61,7 @@ class Scanner {
 
   const os::Tree* tree_;
   const scan::Selection* selection_;
+  const int scan_threads_;
   std::deque<Running> walks_;
   std::vector<ProofHandle> finished_;
   std::uint64_t scans_ = 0;

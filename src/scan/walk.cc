@@ -1,10 +1,11 @@
 #include "scan/walk.h"
 
-#include <dirent.h>
-
 #include <optional>
+#include <utility>
 
 #include "scan/descent.h"
+#include "scan/judge.h"
+#include "scan/threaded_walk.h"
 
 namespace fanmirror::scan {
 namespace {
@@ -13,64 +14,58 @@ namespace {
 // gigabytes.
 constexpr std::size_t kStepPathBytes = 8 << 20;
 
-}  // namespace
+// By the thread that asks, depth first.
+class DescentWalk : public Walk {
+ public:
+  DescentWalk(const os::Tree* tree, const Selection* selection, const model::FileId& dir, std::string path)
+      : tree_(tree), selection_(selection), descent_(tree, dir, std::move(path)) {}
 
-struct Walk::State {
-  State(const os::Tree* t, const Selection* s, const model::FileId& dir, std::string path)
-      : tree(t), selection(s), descent(t, dir, std::move(path)) {}
+  Step Next(std::size_t max) override;
 
-  // Gives the entry at which `descent` stands, if it belongs to the job and is still there.
+ private:
+  // Gives the entry at which `descent_` stands, if it belongs to the job and is still there.
   void Take(Step* step);
 
-  const os::Tree* tree;
-  const Selection* selection;
-  Descent descent;
-  bool whole = true;  // every entry of the open directory was given so far
+  const os::Tree* tree_;
+  const Selection* selection_;
+  Descent descent_;
+  bool whole_ = true;  // every entry of the open directory was given so far
 };
 
-void Walk::State::Take(Step* step) {
-  const os::Entries::Entry& entry = descent.entry();
-  const bool type_known = entry.type != DT_UNKNOWN;
-  if (type_known && selection->Excludes(descent.path(), entry.type == DT_DIR)) return;
-  std::string name = entry.name;
-  absl::StatusOr<std::optional<model::Node>> node = tree->LookAt(descent.dir_fd(), name);
+void DescentWalk::Take(Step* step) {
+  std::string name = descent_.entry().name;
+  absl::StatusOr<std::optional<model::Node>> node =
+      JudgeEntry(*tree_, *selection_, descent_.dir_fd(), name, descent_.path(), descent_.entry().type);
   if (!node.ok()) {
     // The entry is there, but nothing is known of it: to call the directory listed would make it look
     // removed.
-    if (whole) step->unreadable.emplace_back(descent.DirPath(), node.status());
-    whole = false;
+    if (whole_) step->unreadable.emplace_back(descent_.DirPath(), node.status());
+    whole_ = false;
     return;
   }
   if (!node->has_value()) return;
-  const bool is_directory = (*node)->metadata.type == model::NodeType::kDirectory;
-  const bool was_judged = type_known && is_directory == (entry.type == DT_DIR);
-  if (!was_judged && selection->Excludes(descent.path(), is_directory)) return;
-  if (is_directory) descent.Push((*node)->id, name);
-  step->found.push_back({{descent.dir(), std::move(name)}, descent.path(), **std::move(node)});
+  if ((*node)->metadata.type == model::NodeType::kDirectory) descent_.Push((*node)->id, name);
+  step->found.push_back({{descent_.dir(), std::move(name)}, descent_.path(), **std::move(node)});
 }
 
-Walk::Walk(const os::Tree* tree, const Selection* selection, const model::FileId& dir, std::string path)
-    : state_(new State(tree, selection, dir, std::move(path))) {}
-Walk::~Walk() = default;
-
-Walk::Step Walk::Next(std::size_t max) {
+Walk::Step DescentWalk::Next(std::size_t max) {
   Step step;
   std::size_t path_bytes = 0;
   // Directories count like entries, so that a step over many empty ones or excluded names ends as well.
   for (std::size_t work = 0; work < max && path_bytes < kStepPathBytes; ++work) {
-    switch (state_->descent.Next()) {
+    switch (descent_.Next()) {
       case Descent::Event::kEntry:
         ++step.seen;
-        path_bytes += state_->descent.path().size();
-        state_->Take(&step);
+        path_bytes += descent_.path().size();
+        Take(&step);
         break;
       case Descent::Event::kListed:
-        if (state_->whole) step.listed.push_back(state_->descent.dir());
-        state_->whole = true;
+        if (whole_) step.listed.push_back(descent_.dir());
+        whole_ = true;
         break;
       case Descent::Event::kUnreadable:
-        step.unreadable.emplace_back(state_->descent.path(), state_->descent.error());
-        state_->whole = true;
+        step.unreadable.emplace_back(descent_.path(), descent_.error());
+        whole_ = true;
         break;
       case Descent::Event::kGone:
         break;
@@ -80,6 +75,14 @@ Walk::Step Walk::Next(std::size_t max) {
     }
   }
   return step;
+}
+
+}  // namespace
+
+std::unique_ptr<Walk> Walk::Begin(const os::Tree* tree, const Selection* selection, const model::FileId& dir,
+                                  std::string path, int threads) {
+  if (threads > 1) return std::make_unique<ThreadedWalk>(tree, selection, dir, std::move(path), threads);
+  return std::make_unique<DescentWalk>(tree, selection, dir, std::move(path));
 }
 
 }  // namespace fanmirror::scan

@@ -33,13 +33,18 @@ struct Selection {
 };
 
 // Lists a directory tree in bounded steps: each directory's entries before anything below them. Directories are
-// opened by id, so one that is moved meanwhile is still listed. One thread.
+// opened by id, so one that is moved meanwhile is still listed. Used by one thread. What finds the same in another way (from
+// a filesystem's own tables, say) is another Walk.
 class Walk {
  public:
   // Begins at directory `dir` (its own entry is not given), which lies at `path` below the source root ("": the root).
+  // `threads`: 1: nothing runs but inside Next, and directories come in depth-first order. More: so many threads of the walk
+  // list and look ahead of Next, bounded, and each up to kChunkNames entries of a directory come in the order of their inodes.
   // `tree` and `selection` outlive the walk.
-  Walk(const os::Tree* tree, const Selection* selection, const model::FileId& dir, std::string path);
-  ~Walk();
+  static std::unique_ptr<Walk> Begin(const os::Tree* tree, const Selection* selection, const model::FileId& dir,
+                                     std::string path, int threads);
+  // Ends its threads; blocks on what they are asking the filesystem.
+  virtual ~Walk() = default;
 
   struct Step {
     std::vector<Found> found;            // entries that belong to the job
@@ -48,12 +53,8 @@ class Walk {
     std::uint64_t seen = 0;              // entries listed, the excluded ones included
     bool done = false;
   };
-  // The next entries, about `max` of them.
-  Step Next(std::size_t max);
-
- private:
-  struct State;
-  std::unique_ptr<State> state_;
+  // The next entries, about `max` of them. Blocks on the filesystem.
+  virtual Step Next(std::size_t max) = 0;
 };
 
 // Counts what a walk of the whole source would give; for the time left that a progress line shows. Blocks; stops early

@@ -33,6 +33,7 @@ using ::testing::UnorderedElementsAre;
 
 // How the names of files begin that are removed and made again while a walk is under way.
 constexpr std::string_view kComesAndGoes = "comes";
+constexpr int kThreads = 4;
 
 // What a whole walk gave, and what was wrong with it.
 struct Walked {
@@ -79,9 +80,22 @@ class WalkTest : public ::testing::TestWithParam<std::string> {
     selection_.filter = *std::move(filter);
   }
 
+  std::unique_ptr<Walk> Begin(int threads = 1) {
+    return Walk::Begin(tree_.get(), &selection_, tree_->root(), "", threads);
+  }
+
+  // Walks alone and by threads, which must give the same.
   Walked WalkAll(std::size_t max = 100) {
-    Walk walk(tree_.get(), &selection_, tree_->root(), "");
-    return Finish(&walk, tree_->root(), max);
+    const std::unique_ptr<Walk> walk = Begin();
+    Walked walked = Finish(walk.get(), tree_->root(), max);
+    const std::unique_ptr<Walk> by_threads = Begin(kThreads);
+    const Walked same = Finish(by_threads.get(), tree_->root(), max);
+    EXPECT_TRUE(same.found == walked.found);
+    EXPECT_EQ(same.listed, walked.listed);
+    EXPECT_EQ(same.seen, walked.seen);
+    EXPECT_EQ(same.unreadable.size(), walked.unreadable.size());
+    EXPECT_LE(same.largest_step, max);
+    return walked;
   }
 
   static Walked Finish(Walk* walk, const model::FileId& root, std::size_t max) {
@@ -196,14 +210,28 @@ TEST_P(WalkTest, GivesWhatAnIndependentListingGives) {
 
 TEST_P(WalkTest, StreamsAFlatDirectory) {
   for (int i = 0; i < 5000; ++i) WriteFile(absl::StrCat("file", i));
-  Walk walk(tree_.get(), &selection_, tree_->root(), "");
-  Walk::Step first = walk.Next(10);
+  const std::unique_ptr<Walk> walk = Begin();
+  Walk::Step first = walk->Next(10);
   EXPECT_EQ(first.found.size(), 10u);
   EXPECT_THAT(first.listed, IsEmpty());
-  const Walked rest = Finish(&walk, tree_->root(), 64);
+  const Walked rest = Finish(walk.get(), tree_->root(), 64);
   EXPECT_EQ(rest.found.size(), 4990u);
   EXPECT_LE(rest.largest_step, 64u);
   EXPECT_THAT(rest.listed, ElementsAre(""));
+}
+
+TEST_P(WalkTest, ThreadsEndInTheMidst) {
+  constexpr int kFiles = 40'000;
+  MakeDirectory("flat");
+  for (int i = 0; i < kFiles; ++i) WriteFile(absl::StrCat("flat/file", i));
+  std::size_t given = 0;
+  for (int steps = 0; steps < 3; ++steps) {
+    const std::unique_ptr<Walk> walk = Begin(2);
+    for (int i = 0; i < steps; ++i) given += walk->Next(10'000).found.size();
+  }
+  EXPECT_LT(given, static_cast<std::size_t>(kFiles)) << "else the walk was not in its midst";
+  const std::unique_ptr<Walk> walk = Begin(2);
+  EXPECT_EQ(Finish(walk.get(), tree_->root(), 1000).found.size(), kFiles + 1u);
 }
 
 TEST_P(WalkTest, LeavesOutWhatIsExcluded) {
@@ -231,8 +259,8 @@ TEST_P(WalkTest, BeginsAtASubdirectoryWithItsPath) {
   Exclude({"/b"});  // anchored at the source's root, so "a/b" is not meant
   model::FileId dir;
   ASSERT_EQ(os::IdAt(AT_FDCWD, At("a").c_str(), &dir), 0);
-  Walk walk(tree_.get(), &selection_, dir, "a");
-  const Walk::Step step = walk.Next(1000);
+  const std::unique_ptr<Walk> walk = Walk::Begin(tree_.get(), &selection_, dir, "a", 1);
+  const Walk::Step step = walk->Next(1000);
   ASSERT_EQ(step.found.size(), 2u);
   EXPECT_EQ(step.found[0].path, "a/b");
   EXPECT_EQ(step.found[1].path, "a/b/c");
@@ -257,11 +285,11 @@ TEST_P(WalkTest, CountsFilesAndBytes) {
 TEST_P(WalkTest, ADirectoryThatWentMeanwhileIsNeitherListedNorUnreadable) {
   MakeDirectory("one");
   MakeDirectory("two");
-  Walk walk(tree_.get(), &selection_, tree_->root(), "");
-  Walk::Step step = walk.Next(2);
+  const std::unique_ptr<Walk> walk = Begin();
+  Walk::Step step = walk->Next(2);
   ASSERT_EQ(step.found.size(), 2u);
   for (const char* dir : {"one", "two"}) ASSERT_EQ(::rmdir(At(dir).c_str()), 0);
-  step = walk.Next(1000);
+  step = walk->Next(1000);
   EXPECT_TRUE(step.done);
   EXPECT_THAT(step.found, IsEmpty());
   EXPECT_THAT(step.listed, ElementsAre(tree_->root()));
@@ -271,10 +299,10 @@ TEST_P(WalkTest, ADirectoryThatWentMeanwhileIsNeitherListedNorUnreadable) {
 TEST_P(WalkTest, ADirectoryThatMovesMeanwhileIsListed) {
   MakeDirectory("one");
   WriteFile("one/file");
-  Walk walk(tree_.get(), &selection_, tree_->root(), "");
-  ASSERT_EQ(walk.Next(1).found.size(), 1u);
+  const std::unique_ptr<Walk> walk = Begin();
+  ASSERT_EQ(walk->Next(1).found.size(), 1u);
   ASSERT_EQ(::rename(At("one").c_str(), (filesystem_->path() + "/elsewhere").c_str()), 0);
-  const Walk::Step step = walk.Next(1000);
+  const Walk::Step step = walk->Next(1000);
   ASSERT_EQ(step.found.size(), 1u);
   EXPECT_EQ(step.found[0].name.name, "file");
   EXPECT_EQ(step.listed.size(), 2u);
@@ -291,12 +319,12 @@ TEST_P(WalkTest, DepthIsNotLimited) {
     ASSERT_TRUE(dir) << depth;
   }
   dir.reset();
-  Walk walk(tree_.get(), &selection_, tree_->root(), "");
+  const std::unique_ptr<Walk> walk = Begin();
   std::uint64_t files = 0;
   std::uint64_t listed = 0;
   std::size_t longest = 0;
   for (bool done = false; !done;) {
-    const Walk::Step step = walk.Next(1000000);
+    const Walk::Step step = walk->Next(1000000);
     done = step.done;
     std::size_t bytes = 0;
     for (const Found& found : step.found) {
@@ -339,7 +367,8 @@ TEST_P(WalkTest, WhatExistedThroughoutIsGivenOnce) {
   while (churned < 500) std::this_thread::yield();
   for (int round = 0; round < 5; ++round) {
     const int before = churned;
-    const Walked walked = WalkAll(50);
+    const std::unique_ptr<Walk> walk = Begin(round % 2 == 0 ? kThreads : 1);
+    const Walked walked = Finish(walk.get(), tree_->root(), 50);
     EXPECT_THAT(walked.unreadable, IsEmpty());
     EXPECT_EQ(walked.listed.size(), kDirectories + 1u);
     int stayed = 0;
@@ -392,13 +421,13 @@ TEST_P(ShutdownWalkTest, NothingUnreadableIsListed) {
     MakeDirectory(absl::StrCat("dir", d));
     for (int i = 0; i < 10; ++i) WriteFile(absl::StrCat("dir", d, "/file", i));
   }
-  Walk walk(tree_.get(), &selection_, tree_->root(), "");
-  Walk::Step step = walk.Next(21);  // the root alone
+  const std::unique_ptr<Walk> walk = Begin();
+  Walk::Step step = walk->Next(21);  // the root alone
   ASSERT_EQ(step.found.size(), 20u);
   ASSERT_THAT(step.listed, ElementsAre(tree_->root()));
   std::uint32_t without_log = 2;
   ASSERT_EQ(::ioctl(tree_->root_fd(), _IOR('X', 125, std::uint32_t), &without_log), 0);
-  step = walk.Next(1000);
+  step = walk->Next(1000);
   EXPECT_TRUE(step.done);
   EXPECT_THAT(step.found, IsEmpty());
   EXPECT_THAT(step.listed, IsEmpty());
