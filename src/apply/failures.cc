@@ -93,6 +93,8 @@ std::string_view StepName(Step step) {
       return "remove";
     case Step::kList:
       return "list";
+    case Step::kRead:
+      return "read";
   }
   return "apply";
 }

@@ -23,6 +23,7 @@ enum class Step {
   kExchange,
   kRemove,
   kList,
+  kRead,
 };
 
 // The failure of one step, with the reaction and the cure that the table in failures.cc has for it. `path`:

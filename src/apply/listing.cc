@@ -1,30 +1,52 @@
 #include "apply/listing.h"
 
 #include <fcntl.h>
+#include <linux/limits.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "apply/failures.h"
 #include "apply/home.h"
 #include "apply/node.h"
+#include "hash/content_hasher.h"
 #include "model/failure.h"
 #include "os/entries.h"
+#include "os/xattrs.h"
 
 namespace fanmirror::apply {
 namespace {
 
-wire::ListedEntry ToEntry(std::string name, const Inspected& node) {
-  return {std::move(name), node.metadata, node.inode};
+// Of an open node (O_PATH). 0 or an errno.
+int AddDigests(int fd, wire::ListedEntry* entry) {
+  std::vector<model::Xattr> xattrs;
+  if (const int error = os::ReadXattrs(fd, /*path_only=*/true, &xattrs); error != 0) return error;
+  entry->xattrs = hash::DigestOf(absl::MakeConstSpan(xattrs));
+  if (entry->metadata.type != model::NodeType::kSymlink) return 0;
+  char target[PATH_MAX];
+  const ssize_t length = readlinkat(fd, "", target, sizeof target);
+  if (length < 0) return errno;
+  entry->symlink_target = hash::DigestOf(std::string_view(target, static_cast<std::size_t>(length)));
+  return 0;
 }
 
-absl::Status AnswerFailure(wire::Listing* listing, const absl::Status& failure,
-                           absl::FunctionRef<absl::Status(const wire::Listing&)> answer) {
-  listing->last = true;
-  listing->error = std::string(failure.message());
-  listing->reaction = model::ReactionOf(failure);
-  return answer(*listing);
+// `name` relative to `dir_fd` ("": the descriptor itself). 0 or an errno.
+int Describe(int dir_fd, const char* name, bool digests, wire::ListedEntry* entry) {
+  Inspected node;
+  os::UniqueFd held;
+  if (digests && *name != '\0') {
+    held.reset(openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    if (!held) return errno;
+  }
+  const int fd = held ? held.get() : dir_fd;
+  if (const int error = Inspect(fd, held ? "" : name, &node); error != 0) return error;
+  entry->name = name;
+  entry->metadata = node.metadata;
+  entry->inode = node.inode;
+  return digests ? AddDigests(fd, entry) : 0;
 }
 
 // Adds the next entries, up to a Listing's full, with `last` at the end of the directory.
@@ -42,14 +64,23 @@ absl::Status Fill(os::Entries* entries, int dir_fd, const wire::List& list, wire
       case os::Entries::Result::kEntry:
         break;
     }
+    listing->next = entry.next;
     if (list.path.empty() && entry.name == kHomeName) continue;
-    Inspected node;
-    error = Inspect(dir_fd, entry.name, &node);
+    wire::ListedEntry described;
+    error = Describe(dir_fd, entry.name, list.digests, &described);
     if (error == ENOENT) continue;  // removed meanwhile
     if (error != 0) return StepFailure(Step::kInspect, list.path + "/" + entry.name, error);
-    listing->entries.push_back(ToEntry(entry.name, node));
+    listing->entries.push_back(std::move(described));
   }
   return absl::OkStatus();
+}
+
+absl::Status AnswerFailure(wire::Listing* listing, const absl::Status& failure,
+                           absl::FunctionRef<absl::Status(const wire::Listing&)> answer) {
+  listing->last = true;
+  listing->error = std::string(failure.message());
+  listing->reaction = model::ReactionOf(failure);
+  return answer(*listing);
 }
 
 }  // namespace
@@ -64,25 +95,23 @@ absl::Status ListPlace(Root* root, const wire::List& list,
     listing.last = true;
     return answer(listing);
   }
-  Inspected self;
-  if (const int error = Inspect(place->get(), "", &self); error != 0) {
+  if (const int error = Describe(place->get(), "", list.digests, &listing.self); error != 0) {
     return AnswerFailure(&listing, StepFailure(Step::kInspect, list.path, error), answer);
   }
   listing.exists = true;
-  listing.self = ToEntry("", self);
-  if (!list.children || self.metadata.type != model::NodeType::kDirectory) {
+  if (!list.children || listing.self.metadata.type != model::NodeType::kDirectory) {
     listing.last = true;
     return answer(listing);
   }
   const os::UniqueFd dir(openat(place->get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!dir) return AnswerFailure(&listing, StepFailure(Step::kList, list.path, errno), answer);
   os::Entries entries;
-  entries.Start(dir.get());
-  while (!listing.last) {
+  entries.Start(dir.get(), list.after);
+  do {
     const absl::Status filled = Fill(&entries, dir.get(), list, &listing);
     if (!filled.ok()) return AnswerFailure(&listing, filled, answer);
     if (absl::Status status = answer(listing); !status.ok()) return status;
-  }
+  } while (!listing.last && !list.one_page);
   return absl::OkStatus();
 }
 

@@ -7,8 +7,8 @@
 
 namespace fanmirror::apply {
 
-// Answers a List in one or more Listings. What cannot be listed is told in the last of them; the status
-// returned is that of `answer` alone.
+// Answers a List in one or more Listings (one: List.one_page). What cannot be listed is told in the last of them; the
+// status returned is that of `answer` alone.
 absl::Status ListPlace(Root* root, const wire::List& list,
                        absl::FunctionRef<absl::Status(const wire::Listing&)> answer);
 

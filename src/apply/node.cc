@@ -18,7 +18,6 @@ namespace fanmirror::apply {
 namespace {
 
 constexpr std::uint32_t kSpecialBits = 07000;  // setuid, setgid, sticky: creation and chown may drop them
-constexpr std::string_view kSelinux = "security.selinux";  // set by the target's policy, not by us
 
 // The path of an open node for the calls that take no O_PATH descriptor. It leads to that very node, a
 // symlink, too.
@@ -69,12 +68,6 @@ absl::Status SetXattr(int fd, const ProcPath& node, std::string_view path, const
   return XattrFailure(fd, path, xattr.name, errno);
 }
 
-// Whether the source rules over this attribute of the target.
-bool IsMirrored(std::string_view name) {
-  return name.starts_with("user.") || name.starts_with("trusted.") || name.starts_with("security.") ||
-         name == "system.posix_acl_access" || name == "system.posix_acl_default";
-}
-
 // The names of the node's xattrs; 0 or an errno. A filesystem without xattrs has none.
 int ListXattrs(const ProcPath& node, std::vector<std::string>* names) {
   std::string list(1024, '\0');
@@ -102,7 +95,7 @@ absl::Status MakeXattrsExact(int fd, std::string_view path, absl::Span<const mod
   for (const std::string& name : names) {
     const bool listed =
         std::any_of(xattrs.begin(), xattrs.end(), [&](const auto& x) { return x.name == name; });
-    if (listed || !IsMirrored(name) || name == kSelinux) continue;
+    if (listed || !model::IsMirrored(name) || name == model::kSelinuxXattr) continue;
     if (removexattr(node.c_str(), name.c_str()) != 0 && errno != ENODATA)
       return XattrFailure(fd, path, name, errno);
   }

@@ -89,11 +89,14 @@ absl::Status Session::Take(const wire::Frame& frame) {
       return OnPutAbort();
     case FrameType::kList:
       return Pass(wire::ParseList(frame.payload), [this](wire::List list) { return OnList(list); });
+    case FrameType::kHashFile:
+      return Pass(wire::ParseHashFile(frame.payload), [this](wire::HashFile file) { return OnHashFile(file); });
     case FrameType::kPing:
       return Pass(wire::ParsePing(frame.payload), [this](wire::Ping ping) { return OnPing(ping); });
     case FrameType::kHelloReply:
     case FrameType::kAck:
     case FrameType::kListing:
+    case FrameType::kFileHash:
       break;
   }
   return model::Failure(Reaction::kReconnect,
@@ -302,6 +305,19 @@ absl::Status Session::OnList(const wire::List& list) {
     wire::AppendListing(listing, &frame);
     return options_.output->Write(frame);
   });
+}
+
+absl::Status Session::OnHashFile(const wire::HashFile& hash_file) {
+  if (absl::Status status = conversation_.OnHashFile(); !status.ok()) return status;
+  root_->ForgetAll();
+  if (!hasher_) {
+    hasher_.emplace([this](const wire::FileHash& file_hash) {
+      std::string frame;
+      wire::AppendFileHash(file_hash, &frame);
+      return options_.output->Write(frame);
+    });
+  }
+  return hasher_->Ask(root_.get(), hash_file);
 }
 
 absl::Status Session::OnPing(const wire::Ping& ping) {

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "apply/applier.h"
+#include "apply/hasher.h"
 #include "apply/home.h"
 #include "apply/output.h"
 #include "apply/poison.h"
@@ -25,8 +26,8 @@
 
 namespace fanmirror::apply {
 
-// One connection of a source: the bytes that arrive are checked against the conversation, then done. It reads
-// no descriptor. One thread, beside the Syncer's. After an error the connection is over.
+// One connection of a source: the bytes that arrive are checked against the conversation, then done. It reads no
+// descriptor. One thread, beside those of the Syncer and the Hasher. After an error the connection is over.
 class Session {
  public:
   struct Options {
@@ -64,6 +65,7 @@ class Session {
   absl::Status OnPutEnd(const wire::PutEnd& end);
   absl::Status OnPutAbort();
   absl::Status OnList(const wire::List& list);
+  absl::Status OnHashFile(const wire::HashFile& hash_file);
   absl::Status OnPing(const wire::Ping& ping);
 
   absl::Status Objection(const model::Op& op) const;
@@ -92,7 +94,8 @@ class Session {
   std::vector<wire::OpFailure> failures_;  // of the batch under way
   model::Op put_op_;                       // of the put under way
   bool put_failed_ = false;                // what is still to come of it is dropped
-  std::unique_ptr<Syncer> syncer_;         // last: its thread uses the others
+  std::unique_ptr<Syncer> syncer_;         // last but the hasher: their threads use the others
+  std::optional<Hasher> hasher_;           // from the first HashFile on
 };
 
 }  // namespace fanmirror::apply

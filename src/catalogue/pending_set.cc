@@ -286,6 +286,37 @@ absl::StatusOr<std::vector<PendingSet::Entry>> PendingSet::List(const model::Cha
   return list;
 }
 
+absl::StatusOr<std::optional<PendingSet::Entry>> PendingSet::Find(const model::Change& change) const {
+  const std::lock_guard lock(store_->mutex);
+  const auto txn = Transaction::Read(*store_->env);
+  if (!txn.ok()) return txn.status();
+  const auto bytes = txn->Get(store_->tables.entries, PlaceKey(change));
+  if (!bytes.ok()) return bytes.status();
+  if (!bytes->has_value()) return std::nullopt;
+  const auto entry = DecodeEntry(**bytes);
+  if (!entry) return store_->env->Damaged("a change");
+  return ToEntry(change, *entry);
+}
+
+bool PendingSet::OnlyFailing(std::uint64_t sequence) const {
+  const std::lock_guard lock(store_->mutex);
+  const auto txn = Transaction::Read(*store_->env);
+  if (!txn.ok()) return false;
+  const auto cursor = txn->OpenCursor(store_->tables.oldest);
+  if (!cursor.ok()) return false;
+  MDB_val key;
+  MDB_val value;
+  int rc = mdb_cursor_get(cursor->get(), &key, &value, MDB_FIRST);
+  for (; rc == 0; rc = mdb_cursor_get(cursor->get(), &key, &value, MDB_NEXT)) {
+    const auto first = DecodeIndexNumber(FromVal(key));
+    if (first && *first > sequence) return true;
+    const auto bytes = txn->Get(store_->tables.entries, PlaceOfIndexKey(FromVal(key)));
+    const auto entry = DecodeEntry(bytes.ok() ? bytes->value_or("") : "");
+    if (!first || !entry || entry->attempts == 0) return false;
+  }
+  return rc == MDB_NOTFOUND;
+}
+
 std::vector<PendingSet::Entry> PendingSet::Failing(std::size_t max) const {
   const std::lock_guard lock(store_->mutex);
   std::vector<Entry> failing;

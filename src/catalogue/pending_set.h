@@ -111,6 +111,10 @@ class PendingSet {
   std::optional<std::uint64_t> OldestSequence() const; // smallest first_sequence, taken ones included
   std::optional<std::int64_t> OldestNs() const;        // first_ns of that entry
   std::uint64_t Size() const;                          // entries, taken ones included
+  // The entry for the place of `change`, if there is one.
+  absl::StatusOr<std::optional<Entry>> Find(const model::Change& change) const;
+  // Whether all entries with a change up to `sequence` have failed at least once.
+  bool OnlyFailing(std::uint64_t sequence) const;
   // Some entries that failed at least once, most recent failure first is not promised; for `status`.
   std::vector<Entry> Failing(std::size_t max) const;
   std::uint64_t FailingSize() const;  // entries that failed at least once

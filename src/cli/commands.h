@@ -10,6 +10,7 @@ void AddMirror(CLI::App& app, int* exit_code);
 void AddDaemon(CLI::App& app, int* exit_code);
 void AddStatus(CLI::App& app, int* exit_code);
 void AddWait(CLI::App& app, int* exit_code);
+void AddVerify(CLI::App& app, int* exit_code);
 void AddApprove(CLI::App& app, int* exit_code);
 void AddAdopt(CLI::App& app, int* exit_code);
 void AddCheck(CLI::App& app, int* exit_code);

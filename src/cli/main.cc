@@ -16,6 +16,7 @@ int Main(int argc, const char* const* argv) {
   AddDaemon(app, &exit_code);
   AddStatus(app, &exit_code);
   AddWait(app, &exit_code);
+  AddVerify(app, &exit_code);
   AddApprove(app, &exit_code);
   AddAdopt(app, &exit_code);
   AddCheck(app, &exit_code);

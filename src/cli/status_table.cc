@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/time/time.h"
 #include "cli/values.h"
 #include "daemon/log.h"
 
@@ -49,6 +50,14 @@ Row TargetRow(const json& job, const json& target) {
           Text(target, "last_error")};
 }
 
+void AppendAudit(const json& job, const json& target, std::string* out) {
+  const double found = Number(target, "audit_found");
+  if (found == 0) return;
+  const absl::Time last = absl::FromUnixSeconds(static_cast<std::int64_t>(Number(target, "audited_unix_seconds")));
+  absl::StrAppendFormat(out, "%s/%s: audits found %.0f changes that no event told, the last one at %s\n", Text(job, "name"),
+                        Text(target, "name"), found, absl::FormatTime("%Y-%m-%d %H:%M:%S", last, absl::LocalTimeZone()));
+}
+
 std::string Format(const std::vector<Row>& rows) {
   std::array<std::size_t, kColumns> widths{};
   for (const Row& row : rows) {
@@ -74,6 +83,9 @@ std::string FormatStatusTable(const json& status) {
     for (const json& target : List(job, "targets")) rows.push_back(TargetRow(job, target));
   }
   std::string out = Format(rows);
+  for (const json& job : List(status, "jobs")) {
+    for (const json& target : List(job, "targets")) AppendAudit(job, target, &out);
+  }
   const auto counters = status.find("counters");
   if (counters == status.end() || !counters->is_object()) return out;
   absl::StrAppendFormat(

@@ -49,6 +49,8 @@ struct Job {
   absl::Duration max_delay = absl::Seconds(1);
   DeletePolicy delete_policy = DeletePolicy::kAlways;
   MaxDelete max_delete = {.fraction = 0.5, .count = std::nullopt};
+  absl::Duration audit = absl::Hours(24);  // between two audits; zero: none
+  bool audit_content = false;  // an audit hashes the files on both sides, and corrects what differs
   std::vector<Target> targets;
 };
 

@@ -21,6 +21,8 @@ inline constexpr absl::Duration kMaxDelay = absl::Hours(1);
 // Of timeout. Below, a loaded host would be taken for lost; above, nobody would be told.
 inline constexpr absl::Duration kMinTimeout = absl::Seconds(1);
 inline constexpr absl::Duration kMaxTimeout = absl::Hours(1);
+// A year: whoever wants audits wants them before that.
+inline constexpr absl::Duration kMaxAuditInterval = absl::Hours(24 * 365);
 // Below this a single large file would take days, and keep-alives would fill the line. Bytes a second.
 inline constexpr std::uint64_t kMinBandwidth = 1024;
 inline constexpr int kMaxPort = 65535;

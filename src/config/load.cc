@@ -27,9 +27,9 @@ using Keys = absl::Span<const std::string_view>;
 
 constexpr std::array<std::string_view, 2> kRootKeys = {"daemon", "job"};
 constexpr std::array<std::string_view, 3> kDaemonKeys = {"state_dir", "control_socket", "bounded_queue"};
-constexpr std::array<std::string_view, 11> kJobKeys = {"name",    "source",       "include",    "filter",
-                                                       "exclude", "exclude_from", "settle",     "max_delay",
-                                                       "delete",  "target",       "max_delete"};
+constexpr std::array<std::string_view, 13> kJobKeys = {
+    "name",   "source", "include",    "filter", "exclude",      "exclude_from", "settle", "max_delay",
+    "delete", "target", "max_delete", "audit",  "audit_content"};
 constexpr std::array<std::string_view, 10> kTargetKeys = {"name",          "host",        "port",     "path",
                                                           "identity_file", "known_hosts", "receiver", "bandwidth_limit",
                                                           "adopt",         "timeout"};
@@ -64,6 +64,18 @@ absl::StatusOr<std::uint64_t> ParseLimit(std::string_view text) {
     return model::Failure(model::Reaction::kHaltJob, "is zero; raise it, or remove it for no limit");
   }
   return rate;
+}
+
+// An interval, or "off".
+absl::StatusOr<absl::Duration> ParseAudit(std::string_view text) {
+  if (text == "off") return absl::ZeroDuration();
+  absl::StatusOr<absl::Duration> interval = ParseDuration(text);
+  if (interval.ok() && (*interval <= absl::ZeroDuration() || *interval > kMaxAuditInterval)) {
+    return model::Failure(model::Reaction::kHaltJob,
+                          absl::StrCat("is not between 1ms and ", absl::ToInt64Hours(kMaxAuditInterval),
+                                       "h; write such a time, or \"off\""));
+  }
+  return interval;
 }
 
 void ReadPath(const TableReader& reader, std::string_view key, std::string* out) {
@@ -183,6 +195,8 @@ Job ReadJob(const toml::table& table, ErrorSink* sink) {
   reader.Read("max_delay", ParseDuration, &job.max_delay);
   ReadDelete(reader, &job.delete_policy);
   ReadMaxDelete(reader, &job.max_delete);
+  reader.Read("audit", ParseAudit, &job.audit);
+  reader.Read("audit_content", &job.audit_content);
   ReadPatterns(reader, "include", true, &job.rules);
   ReadFilter(reader, &job.rules);
   ReadPatterns(reader, "exclude", false, &job.rules);

@@ -48,6 +48,8 @@ include = ["i"]
 settle = "0ms"
 max_delay = "2m"
 delete = "startup"
+audit = "90m"
+audit_content = true
 
 [[job.target]]
 name = "dr1"
@@ -68,6 +70,7 @@ path = "~/mirror"
 name = "second"
 source = "~/src2"
 delete = false
+audit = "off"
 [[job.target]]
 name = "dr1"
 host = "::1"
@@ -93,6 +96,8 @@ path = "/srv/second"
   EXPECT_EQ(job.settle, absl::ZeroDuration());
   EXPECT_EQ(job.max_delay, absl::Minutes(2));
   EXPECT_EQ(job.delete_policy, DeletePolicy::kStartup);
+  EXPECT_EQ(job.audit, absl::Minutes(90));
+  EXPECT_TRUE(job.audit_content);
   ASSERT_THAT(job.targets, SizeIs(2));
   const Target& target = job.targets[0];
   EXPECT_EQ(target.name, "dr1");
@@ -108,6 +113,7 @@ path = "/srv/second"
   EXPECT_EQ(job.targets[1].host, "");
   EXPECT_EQ(job.targets[1].path, sandbox.path() + "/mirror");
   EXPECT_EQ(config->jobs[1].delete_policy, DeletePolicy::kNever);
+  EXPECT_EQ(config->jobs[1].audit, absl::ZeroDuration());
   EXPECT_EQ(config->jobs[1].targets[0].user, std::nullopt);
   EXPECT_EQ(config->jobs[1].targets[0].host, "::1");
 }
@@ -125,6 +131,8 @@ TEST(ParseTest, DefaultsAreThoseOfTheStructs) {
   EXPECT_EQ(job.settle, absl::Milliseconds(100));
   EXPECT_EQ(job.max_delay, absl::Seconds(1));
   EXPECT_EQ(job.delete_policy, DeletePolicy::kAlways);
+  EXPECT_EQ(job.audit, absl::Hours(24));
+  EXPECT_FALSE(job.audit_content);
   EXPECT_TRUE(job.filter.empty());
   EXPECT_EQ(job.targets[0].port, std::nullopt);
   EXPECT_EQ(job.targets[0].receiver, "fanmirror");
@@ -167,12 +175,12 @@ TEST(ParseTest, NamesUnknownAndMissingKeys) {
       {WithLines("  exlude = []"), ":4:3: unknown key 'exlude' in [[job]]; did you mean 'exclude'?"},
       {WithLines("zz = 1\nexcludefrom = 1"),
        ":4:1: unknown key 'zz' in [[job]]; the keys there are name, source, "
-       "include, filter, exclude, exclude_from, settle, max_delay, delete, target, max_delete"},
+       "include, filter, exclude, exclude_from, settle, max_delay, delete, target, max_delete, audit, audit_content"},
       {WithLines("", "bandwith_limit = 3"),
        ":8:1: unknown key 'bandwith_limit' in [[job.target]]; did you mean 'bandwidth_limit'?"},
       {WithLines("\"a\\nb\" = 1"),
        ":4:1: unknown key 'a\\x0ab' in [[job]]; the keys there are name, source, include, "
-       "filter, exclude, exclude_from, settle, max_delay, delete, target, max_delete"},
+       "filter, exclude, exclude_from, settle, max_delay, delete, target, max_delete, audit, audit_content"},
       {"[[job]]\nsource = '~/src'\n", ":1:1: [[job]] has no name; add name = \"...\""},
       {"\n[[job]]\nname = 'a'\n", ":2:1: [[job]] has no source; add source = \"/...\""},
       {"[[job]]\nname='a'\nsource='~/src'\n",
@@ -205,6 +213,9 @@ TEST(ParseTest, NamesWrongTypes) {
       {WithLines("", "port = '22'"), ":8:8: port is a string; write port = a number, without quotes"},
       {WithLines("", "port = 99999999999"),
        ":8:8: port 99999999999 is out of range; choose a smaller number"},
+      {WithLines("audit_content = 'yes'"),
+       ":4:17: audit_content is a string; write audit_content = true or false"},
+      {WithLines("audit = false"), ":4:9: audit is a boolean; write audit = \"...\""},
       {WithLines("", "adopt = 'yes'"), ":8:9: adopt is a string; write adopt = true or false"},
       {WithLines("", "receiver = 2026-11-23"), ":8:12: receiver is a date or time; write receiver = \"...\""},
   });
@@ -222,6 +233,9 @@ TEST(ParseTest, NamesImpossibleValues) {
       {WithLines("max_delay = '-1s'"), ":4:13: max_delay '-1s'" + no_duration},
       {WithLines("max_delay = '99999999999h'"), ":4:13: max_delay '99999999999h'" + no_duration},
       {WithLines("max_delay = '2h'"), ":4:13: max_delay 2h is not between 0ms and 1h; choose one that is"},
+      {WithLines("audit = 'never'"), ":4:9: audit 'never'" + no_duration},
+      {WithLines("audit = '0s'"), ":4:9: audit is not between 1ms and 8760h; write such a time, or \"off\""},
+      {WithLines("audit = '9000h'"), ":4:9: audit is not between 1ms and 8760h; write such a time, or \"off\""},
       {WithLines("settle = '5s'"),
        ":4:10: settle 5s is longer than max_delay 1s; lower settle or raise max_delay"},
       {WithLines("max_delay = '50ms'"),

@@ -11,8 +11,9 @@ namespace {
 
 using nlohmann::json;
 
-constexpr char kCommands[] = "status, wait, approve, adopt";
+constexpr char kCommands[] = "status, wait, verify, approve, adopt";
 
+// Its choice is a job and perhaps a target.
 bool NamesAJob(Request::Command command) {
   return command == Request::Command::kApprove || command == Request::Command::kAdopt;
 }
@@ -24,6 +25,12 @@ absl::Status Refusal(const std::string& line) {
 absl::Status ReadText(const json& value, const std::string& key, std::string* out) {
   if (!value.is_string()) return Refusal(absl::StrCat("\"", key, "\" must be a string"));
   *out = value.get<std::string>();
+  return absl::OkStatus();
+}
+
+absl::Status ReadFlag(const json& value, const std::string& key, bool* out) {
+  if (!value.is_boolean()) return Refusal(absl::StrCat("\"", key, "\" must be true or false"));
+  *out = value.get<bool>();
   return absl::OkStatus();
 }
 
@@ -43,6 +50,8 @@ absl::Status ReadCommand(const json& value, Request* request) {
     request->command = Request::Command::kStatus;
   } else if (command == "wait") {
     request->command = Request::Command::kWait;
+  } else if (command == "verify") {
+    request->command = Request::Command::kVerify;
   } else if (command == "approve") {
     request->command = Request::Command::kApprove;
   } else if (command == "adopt") {
@@ -56,18 +65,19 @@ absl::Status ReadCommand(const json& value, Request* request) {
 absl::Status ReadField(const std::string& key, const json& value, Request* request) {
   const bool wait = request->command == Request::Command::kWait;
   const bool status = request->command == Request::Command::kStatus;
+  const bool verify = request->command == Request::Command::kVerify;
   const bool names_a_job = NamesAJob(request->command);
   if (key == "command") return absl::OkStatus();
   if (wait && key == "job") return ReadText(value, key, &request->barrier.job);
   if (wait && key == "target") return ReadText(value, key, &request->barrier.target);
   if (wait && key == "timeout_seconds") return ReadTimeout(value, &request->barrier.timeout);
+  if (verify && key == "job") return ReadText(value, key, &request->verify.choice.job);
+  if (verify && key == "target") return ReadText(value, key, &request->verify.choice.target);
+  if (verify && key == "content") return ReadFlag(value, key, &request->verify.content);
+  if (verify && key == "repair") return ReadFlag(value, key, &request->verify.repair);
   if (names_a_job && key == "job") return ReadText(value, key, &request->choice.job);
   if (names_a_job && key == "target") return ReadText(value, key, &request->choice.target);
-  if (status && key == "follow") {
-    if (!value.is_boolean()) return Refusal("\"follow\" must be true or false");
-    request->follow = value.get<bool>();
-    return absl::OkStatus();
-  }
+  if (status && key == "follow") return ReadFlag(value, key, &request->follow);
   return Refusal(absl::StrCat("unknown field ", model::QuotePath(key), " for this command"));
 }
 
@@ -86,6 +96,9 @@ absl::StatusOr<Request> ParseRequest(std::string_view line) {
   if (NamesAJob(request.command) && request.choice.job.empty()) {
     return Refusal("this command needs a \"job\"");
   }
+  if (request.command == Request::Command::kVerify && request.verify.choice.job.empty()) {
+    return Refusal("this command needs a \"job\"");
+  }
   return request;
 }
 
@@ -97,6 +110,12 @@ std::string FormatRequest(const Request& request) {
     const bool adopt = request.command == Request::Command::kAdopt;
     object = {{"command", adopt ? "adopt" : "approve"}, {"job", request.choice.job}};
     if (!request.choice.target.empty()) object["target"] = request.choice.target;
+  } else if (request.command == Request::Command::kVerify) {
+    object = {{"command", "verify"},
+              {"job", request.verify.choice.job},
+              {"content", request.verify.content},
+              {"repair", request.verify.repair}};
+    if (!request.verify.choice.target.empty()) object["target"] = request.verify.choice.target;
   } else {
     object = {{"command", "wait"}, {"timeout_seconds", absl::ToDoubleSeconds(request.barrier.timeout)}};
     if (!request.barrier.job.empty()) object["job"] = request.barrier.job;
@@ -106,6 +125,11 @@ std::string FormatRequest(const Request& request) {
 }
 
 std::string FormatStatusAnswer(json status) { return Dump({{"ok", true}, {"status", std::move(status)}}); }
+
+std::string FormatPartialAnswer(json part) {
+  part["ok"] = true;
+  return Dump(part);
+}
 
 std::string FormatAnswer(const absl::Status& result) {
   if (result.ok()) return Dump({{"ok", true}});

@@ -20,6 +20,8 @@ namespace {
 constexpr int kBacklog = 16;
 // A client that does not take its answer for this long is dropped.
 constexpr timeval kSendTimeout{5, 0};
+// Between two looks at whether an answer is still to be given to a client that takes its time.
+constexpr absl::Duration kPatienceStep = absl::Milliseconds(200);
 // After a failed accept: out of descriptors does not get better by asking at once again.
 constexpr absl::Duration kAcceptPause = absl::Milliseconds(50);
 
@@ -168,6 +170,7 @@ bool ControlServer::AnswerLine(int socket, std::string_view line) {
   if (request->command == Request::Command::kAdopt) {
     return SendLine(socket, FormatAnswer(handlers_.adopt(request->choice)));
   }
+  if (request->command == Request::Command::kVerify) return Verify(socket, request->verify);
   if (request->follow) return Follow(socket);
   return SendLine(socket, FormatStatusAnswer(handlers_.status()));
 }
@@ -180,6 +183,29 @@ bool ControlServer::Follow(int socket) {
       return false;
   }
   return false;
+}
+
+bool ControlServer::Verify(int socket, const VerifyRequest& request) {
+  const absl::Status status =
+      handlers_.verify(request, [&] { return Abandoned(socket); },
+                       [&](nlohmann::json part, const std::function<bool()>& given_up) {
+                         return SendPatiently(socket, FormatPartialAnswer(std::move(part)), given_up);
+                       });
+  return SendLine(socket, FormatAnswer(status));
+}
+
+bool ControlServer::SendPatiently(int socket, std::string line, const std::function<bool()>& given_up) {
+  line += '\n';
+  for (std::size_t sent = 0; sent < line.size();) {
+    const ssize_t taken = ::send(socket, line.data() + sent, line.size() - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (taken > 0) sent += static_cast<std::size_t>(taken);
+    if (taken > 0 || (taken < 0 && errno == EINTR)) continue;
+    if (taken == 0 || errno != EAGAIN) return false;
+    std::array<pollfd, 2> fds{{{socket, POLLOUT, 0}, {end_.get(), POLLIN, 0}}};
+    ::poll(fds.data(), fds.size(), static_cast<int>(absl::ToInt64Milliseconds(kPatienceStep)));
+    if (ending_ || given_up()) return false;
+  }
+  return true;
 }
 
 bool ControlServer::Abandoned(int socket) const {

@@ -21,6 +21,8 @@ struct ControlHandlers {
   std::function<absl::Status(const BarrierRequest&, const std::function<bool()>& abandoned)> wait;
   std::function<absl::Status(const TargetChoice&)> approve;
   std::function<absl::Status(const TargetChoice&)> adopt;
+  // `emit` gives the client a part of the answer; false: it went, or the server ends.
+  std::function<absl::Status(const VerifyRequest&, const std::function<bool()>& abandoned, const Emit& emit)> verify;
 };
 
 // The unix stream socket that the commands talk to: for its owner only, a thread a client.
@@ -51,6 +53,9 @@ class ControlServer {
   // False: the conversation is over.
   bool AnswerLine(int socket, std::string_view line);
   bool Follow(int socket);
+  bool Verify(int socket, const VerifyRequest& request);
+  // Waits as long as the client wants to take its time (a pager), unless the server ends or `given_up`.
+  bool SendPatiently(int socket, std::string line, const std::function<bool()>& given_up);
   bool Abandoned(int socket) const;
 
   std::string path_;

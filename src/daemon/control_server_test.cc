@@ -37,6 +37,11 @@ ControlHandlers Handlers() {
           },
           [](const TargetChoice& choice) {
             return model::Failure(model::Reaction::kHaltJob, "adopted " + choice.job + "/" + choice.target);
+          },
+          [](const VerifyRequest& request, const std::function<bool()>&,
+             const Emit& emit) {
+            for (int i = 0; i < 3; ++i) emit({{"difference", {{"target", request.choice.job}, {"number", i}}}}, [] { return false; });
+            return absl::OkStatus();
           }};
 }
 
@@ -199,6 +204,75 @@ TEST_F(ControlServerTest, FollowsUntilTheClientGoes) {
   const auto again = client->NextAnswer();
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_EQ((*again)["status"]["pid"], 7);
+}
+
+Request Verify(const std::string& job) {
+  Request request;
+  request.command = Request::Command::kVerify;
+  request.verify.choice.job = job;
+  return request;
+}
+
+TEST_F(ControlServerTest, AVerificationIsAnsweredInParts) {
+  auto server = Start(Handlers());
+  auto client = ControlClient::Connect(path_);
+  ASSERT_TRUE(client.ok());
+  auto answer = client->Ask(Verify("a"));
+  for (int i = 0; i < 3; ++i, answer = client->NextAnswer()) {
+    ASSERT_TRUE(answer.ok()) << answer.status();
+    EXPECT_EQ((*answer)["difference"]["target"], "a");
+    EXPECT_EQ((*answer)["difference"]["number"], i);
+  }
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_FALSE(answer->contains("difference"));
+}
+
+TEST_F(ControlServerTest, AClientThatTakesItsTimeGetsEveryPart) {
+  constexpr int kParts = 20'000;  // far more than a socket holds
+  ControlHandlers handlers = Handlers();
+  handlers.verify = [&](const VerifyRequest&, const std::function<bool()>&,
+                        const Emit& emit) {
+    for (int i = 0; i < kParts; ++i) {
+      if (!emit({{"number", i}, {"path", std::string(100, 'x')}}, [] { return false; })) return absl::CancelledError("gone");
+    }
+    return absl::OkStatus();
+  };
+  auto server = Start(std::move(handlers));
+  auto client = ControlClient::Connect(path_);
+  ASSERT_TRUE(client.ok());
+  auto answer = client->Ask(Verify("a"));
+  for (int i = 0; i < kParts; ++i, answer = client->NextAnswer()) {
+    ASSERT_TRUE(answer.ok()) << answer.status();
+    ASSERT_EQ((*answer)["number"], i);
+  }
+  EXPECT_TRUE(answer.ok()) << answer.status();
+}
+
+TEST_F(ControlServerTest, AVerificationEndsWhenItsClientGoesOrTheServerEnds) {
+  for (const bool server_ends : {false, true}) {
+    absl::Notification begun;
+    absl::Notification given_up;
+    ControlHandlers handlers = Handlers();
+    handlers.verify = [&](const VerifyRequest&, const std::function<bool()>&,
+                          const Emit& emit) {
+      while (emit({{"path", std::string(1000, 'x')}}, [] { return false; })) {
+        if (!begun.HasBeenNotified()) begun.Notify();
+      }
+      given_up.Notify();
+      return absl::OkStatus();
+    };
+    auto server = Start(std::move(handlers));
+    os::UniqueFd fd = RawClient();
+    const std::string line = FormatRequest(Verify("a")) + "\n";
+    ASSERT_EQ(::send(fd.get(), line.data(), line.size(), 0), static_cast<ssize_t>(line.size()));
+    begun.WaitForNotification();
+    if (server_ends) {
+      server.reset();
+    } else {
+      fd.reset();
+    }
+    EXPECT_TRUE(given_up.WaitForNotificationWithTimeout(absl::Seconds(30)));
+  }
 }
 
 TEST_F(ControlServerTest, TellsAWaitThatItsClientIsGone) {

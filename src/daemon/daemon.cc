@@ -34,6 +34,10 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(config::Config config, Log
   };
   handlers.approve = [self](const TargetChoice& choice) { return self->Approve(choice); };
   handlers.adopt = [self](const TargetChoice& choice) { return self->Adopt(choice); };
+  handlers.verify = [self](const VerifyRequest& request, const std::function<bool()>& abandoned,
+                           const Emit& emit) {
+    return RunVerification(self->jobs_, request, abandoned, emit);
+  };
   auto control = ControlServer::Start(daemon->config_.control_socket, std::move(handlers));
   if (!control.ok()) return control.status();
   daemon->control_ = *std::move(control);
@@ -48,6 +52,10 @@ void Daemon::StartJobs() {
   const absl::Time deadline = absl::Now() + kStartPatience;
   for (const auto& runner : runners_) runner->WaitUntilTried(deadline);
   watchers_.BeginReading();
+  for (const auto& job : jobs_) {
+    const bool audited = job->config.audit_content && job->config.audit > absl::ZeroDuration();
+    if (audited) audits_.push_back(std::make_unique<ContentAudit>(job.get(), log_));
+  }
 }
 
 absl::Status Daemon::Approve(const TargetChoice& choice) {
@@ -75,6 +83,7 @@ absl::Status Daemon::Adopt(const TargetChoice& choice) {
 
 void Daemon::Stop() {
   control_.reset();
+  audits_.clear();
   supervisor_.reset();
   // First, so that all that was told is noted, and what comes from now on stays for the next process.
   watchers_.EndReading();

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "config/config.h"
 #include "daemon/barrier.h"
+#include "daemon/content_audit.h"
 #include "daemon/control_server.h"
 #include "daemon/job.h"
 #include "daemon/job_runner.h"
@@ -63,6 +64,7 @@ class Daemon {
   Watchers watchers_;
   std::vector<std::unique_ptr<JobRunner>> runners_;  // as jobs_
   std::unique_ptr<Supervisor> supervisor_;
+  std::vector<std::unique_ptr<ContentAudit>> audits_;
   std::unique_ptr<ControlServer> control_;
 };
 

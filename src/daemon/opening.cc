@@ -40,6 +40,7 @@ replicate::Options OptionsOf(const Job& job, const Target& target, const Source&
   options.delete_at_startup = DeletesAtStartup(job.config.delete_policy);
   options.max_delete = {.fraction = job.config.max_delete.fraction, .count = job.config.max_delete.count};
   options.delete_while_running = DeletesWhileRunning(job.config.delete_policy);
+  options.audit = job.config.audit_content ? absl::ZeroDuration() : job.config.audit;
   options.path = target.config.path;
   options.adopt = target.config.adopt;
   options.bandwidth_limit = target.config.bandwidth_limit;

@@ -12,9 +12,10 @@ namespace fanmirror::daemon {
 
 // All that `status` shows, as a JSON object. Per job: name, state, source, mount, filesystem, error, targets;
 // per target: name, state, path, lag_seconds, pending, acked_files, acked_bytes, failed_ops, scans and
-// scanned (of the whole source, entries), listed (entries of single directories), checked_files, wire_bytes_sent, rates,
-// last_path, failing (some: path, error), failing_count, last_error; counters (sums since the start): events, overflows,
-// filesystem_errors, scans, scanned, wire_bytes_sent; and the process itself. Strings may hold invalid UTF-8: write
+// scanned (of the whole source, entries), listed (entries of single directories), checked_files, audits,
+// audited_unix_seconds (0: never), audit_found, wire_bytes_sent, rates, last_path, failing (some: path, error),
+// failing_count, last_error; counters (sums since the start): events, overflows, filesystem_errors, scans, scanned,
+// wire_bytes_sent; and the process itself. Strings may hold invalid UTF-8: write
 // them with Dump. Thread-safe.
 nlohmann::json StatusJson(const Jobs& jobs, const watch::Watcher::Counters& events, absl::Time started);
 

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "model/failure.h"
 
 namespace fanmirror::daemon {
 namespace {
@@ -22,6 +23,8 @@ void AddCounters(const Progress& from, Progress* to) {
   to->scanned += from.scanned;
   to->listed += from.listed;
   to->checked_files += from.checked_files;
+  to->audits += from.audits;
+  to->audit_found += from.audit_found;
 }
 
 }  // namespace
@@ -108,6 +111,30 @@ bool Target::Approve() const {
   return true;
 }
 
+absl::StatusOr<replicate::VerifyCounts> Target::Verify(const replicate::VerifyOptions& options) {
+  replicate::Replicator* replicator = nullptr;
+  {
+    std::lock_guard lock(mutex_);
+    if (hold_ != Hold::kNone) {
+      return model::Failure(model::Reaction::kRetry, absl::StrCat("the target is ", std::string(HoldName(hold_)), ": ", why_));
+    }
+    replicator = replicator_.get();
+    ++verifying_;
+  }
+  replicate::VerifyOptions until_closed = options;
+  until_closed.abandoned = [this, &options] {
+    std::lock_guard lock(mutex_);
+    return hold_ != Hold::kNone || options.abandoned();
+  };
+  auto counts = replicator->Verify(until_closed);
+  std::lock_guard lock(mutex_);
+  --verifying_;
+  verified_.notify_all();
+  if (hold_ == Hold::kNone || counts.ok()) return counts;
+  return model::Failure(model::Reaction::kRetry,
+                        absl::StrCat("given up, because the target became ", std::string(HoldName(hold_)), ": ", why_));
+}
+
 void Target::Sample(absl::Time now) {
   std::lock_guard lock(mutex_);
   const Progress progress = ProgressLocked();
@@ -133,10 +160,11 @@ void Target::Close() {
   replicator_->Stop();  // its last figures may still be asked for
   std::unique_ptr<replicate::Replicator> closing;
   {
-    std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     closed_ = ProgressLocked();
     closed_at_ = absl::Now();
     closing = std::move(replicator_);
+    verified_.wait(lock, [this] { return verifying_ == 0; });
   }
 }
 

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "config/config.h"
 #include "daemon/rate_meter.h"
@@ -55,6 +57,8 @@ class Target {
   Reach Reached(const Mark& mark) const;
   // False while there is no replicator.
   bool Approve() const;
+  // replicate::Replicator::Verify of the replicator that runs now; given up when that is closed. Blocks for long.
+  absl::StatusOr<replicate::VerifyCounts> Verify(const replicate::VerifyOptions& options);
 
   void Sample(absl::Time now);  // progress into the rates
 
@@ -65,7 +69,7 @@ class Target {
   // `replicator` has been started. Ends the hold.
   void Run(std::unique_ptr<replicate::Replicator> replicator);
   replicate::Replicator* replicator() const { return replicator_.get(); }
-  // Stops the replicator and destroys it; blocks. A hold has been set before.
+  // Stops the replicator and destroys it once no verification uses it; blocks. A hold has been set before.
   void Close();
 
  private:
@@ -73,6 +77,8 @@ class Target {
 
   // Written by the job's thread under the mutex; so it alone reads without.
   mutable std::mutex mutex_;
+  std::condition_variable verified_;
+  int verifying_ = 0;  // guarded by mutex_: verifications that use replicator_
   std::unique_ptr<replicate::Replicator> replicator_;
   Hold hold_ = Hold::kStarting;
   std::string why_ = "nothing was tried yet";

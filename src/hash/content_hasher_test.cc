@@ -74,5 +74,54 @@ TEST(ContentHasher, StartsAnewAfterReset) {
   EXPECT_EQ(hasher.Finish(4), HashOf({{0, "abcd"}}, 4));
 }
 
+model::ContentHash SparseHashOf(const Pieces& pieces, std::uint64_t size) {
+  SparseHasher hasher;
+  for (const auto& [offset, bytes] : pieces) hasher.Add(offset, bytes);
+  return hasher.Finish(size);
+}
+
+TEST(SparseHasher, AllocatedZerosAreHoles) {
+  const std::string data(1024, 'd');
+  const std::string zeros(5000, '\0');
+  const model::ContentHash sparse = SparseHashOf({{4096, data}}, 10'000);
+  EXPECT_EQ(sparse, SparseHashOf({{0, std::string(4096, '\0') + data + zeros}}, 10'000));
+  EXPECT_EQ(sparse, SparseHashOf({{512, std::string(512, '\0')}, {4096, data}, {8192, std::string(1808, '\0')}}, 10'000));
+  EXPECT_EQ(SparseHashOf({{0, zeros}}, 5000), SparseHashOf({}, 5000));
+}
+
+TEST(SparseHasher, DoesNotDependOnThePieces) {
+  std::string content(8192, '\0');
+  for (const std::size_t at : {3, 600, 5000, 8191}) content[at] = 'x';
+  const model::ContentHash whole = SparseHashOf({{0, content}}, content.size());
+  EXPECT_EQ(whole, SparseHashOf({{0, content.substr(0, 512)}, {512, content.substr(512)}}, content.size()));
+  EXPECT_EQ(whole, SparseHashOf({{0, content.substr(0, 1024)}, {4608, content.substr(4608)}}, content.size()));
+}
+
+TEST(SparseHasher, TellsApartWhatDiffers) {
+  const std::string cell(512, 'a');
+  const std::string end("\0\0\0b", 4);
+  const std::vector<model::ContentHash> hashes = {
+      SparseHashOf({}, 0),
+      SparseHashOf({}, 512),
+      SparseHashOf({{0, cell}}, 512),
+      SparseHashOf({{0, cell}}, 1024),
+      SparseHashOf({{512, cell}}, 1024),
+      SparseHashOf({{512, end}}, 516),
+      SparseHashOf({{0, cell + end}}, 516),
+  };
+  for (std::size_t i = 0; i < hashes.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) EXPECT_NE(hashes[i], hashes[j]) << i << " and " << j;
+  }
+}
+
+TEST(DigestOf, XattrsAreToldApart) {
+  using Xattrs = std::vector<model::Xattr>;
+  const auto digest = [](const Xattrs& xattrs) { return DigestOf(absl::MakeConstSpan(xattrs)); };
+  EXPECT_EQ(digest({{"user.a", "1"}}), digest({{"security.selinux", "x"}, {"user.a", "1"}}));
+  EXPECT_NE(digest({{"user.a", "1"}}), digest({{"user.a", "2"}}));
+  EXPECT_NE(digest({{"user.a", "1"}}), digest({{"user.a", ""}, {"user.b", "1"}}));
+  EXPECT_NE(digest({}), digest({{"user.a", ""}}));
+}
+
 }  // namespace
 }  // namespace fanmirror::hash

@@ -22,15 +22,21 @@ bool IsDotOrDotDot(const char* name) {
 Entries::Entries() : buffer_(new char[kBufferBytes]) {}
 Entries::~Entries() = default;
 
-void Entries::Start(int fd) {
+void Entries::Start(int fd, std::uint64_t from) {
   fd_ = fd;
   used_ = 0;
   at_ = 0;
+  const bool sought = from == 0 || ::lseek(fd, static_cast<off_t>(from), SEEK_SET) >= 0;
+  seek_error_ = sought ? 0 : errno;
 }
 
 Entries::Result Entries::Next(Entry* entry, int* error) {
   for (;;) {
     if (at_ == used_) {
+      if (seek_error_ != 0) {
+        *error = seek_error_;
+        return Result::kError;
+      }
       const long got = ::syscall(SYS_getdents64, fd_, buffer_.get(), kBufferBytes);
       if (got == 0 || (got < 0 && errno == ENOENT)) return Result::kEnd;
       if (got < 0) {
@@ -46,6 +52,7 @@ Entries::Result Entries::Next(Entry* entry, int* error) {
     entry->name = found->d_name;
     entry->inode = found->d_ino;
     entry->type = found->d_type;
+    entry->next = static_cast<std::uint64_t>(found->d_off);
     return Result::kEntry;
   }
 }

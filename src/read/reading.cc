@@ -11,7 +11,7 @@
 
 #include "model/failure.h"
 #include "os/clock.h"
-#include "read/xattrs.h"
+#include "os/xattrs.h"
 
 namespace fanmirror::read {
 namespace {
@@ -93,7 +93,7 @@ std::optional<Part> Reading::Look() {
   if (const int error = os::StatAt(fd_.get(), "", &before_)) return Failed{Failure("statx", error)};
   racy_ = os::IsRacy(before_.ctime, earliest_ns, os::RealtimeNs());
   begin_.metadata = before_;
-  if (const int error = ReadXattrs(fd_.get(), path_only_, &begin_.xattrs)) return Failed{Failure("getxattr", error)};
+  if (const int error = os::ReadXattrs(fd_.get(), path_only_, &begin_.xattrs)) return Failed{Failure("getxattr", error)};
   if (before_.type == NodeType::kSymlink) {
     char target[PATH_MAX];
     const ssize_t length = ::readlinkat(fd_.get(), "", target, sizeof target);

@@ -52,6 +52,7 @@ void ReplicatorImpl::Connect() {
     return events_.size() < kMaxWaitingEvents;
   };
   session.on_event = [this](SessionEvent event) {
+    if (auto* answered = std::get_if<Answered>(&event); answered != nullptr && inquiries_.Deliver(answered->answer)) return;
     {
       std::lock_guard lock(mutex_);
       events_.push_back(std::move(event));
@@ -64,6 +65,7 @@ void ReplicatorImpl::Connect() {
 
 void ReplicatorImpl::OnLost(const absl::Status& status) {
   session_.reset();
+  FailVerification(status.ok() ? Failure(Reaction::kReconnect, "the connection was closed") : status);
   {
     std::lock_guard lock(mutex_);
     events_.clear();  // of that session
@@ -78,6 +80,7 @@ void ReplicatorImpl::OnLost(const absl::Status& status) {
   proofs_.clear();
   deferred_.clear();
   scanner_.Clear();
+  scanning_all_ = false;
   expected_.Clear();
   relearn_.clear();
   under_way_ = 0;
@@ -109,6 +112,7 @@ void ReplicatorImpl::OnConnected(const wire::HelloReply& reply) {
   ready_ = true;
   // The target is to know the number that it is compared with from now on.
   if (reply.begun < catalogue_->header().batch) SendEmptyBatch();
+  inquiries_.Resume();
   state_ = State::kSyncing;
   connected_ns_ = os::BoottimeNs();
   connection_error_.clear();
@@ -191,7 +195,7 @@ Learner ReplicatorImpl::MakeLearner() {
   return Learner(
       options_.tree, &selection_, catalogue_.get(),
       [this](const std::string& path, bool children) {
-        session_->Ask({.id = next_list_++, .path = path, .children = children});
+        session_->Ask(wire::List{.id = next_list_++, .path = path, .children = children});
       },
       [this](const std::function<absl::Status(const wire::Listing&)>& frame) { return TakeListing(frame); },
       [this](absl::Span<const model::Change> changes) { return NoteLearnt(changes); });
@@ -214,11 +218,12 @@ absl::Status ReplicatorImpl::TakeListing(const std::function<absl::Status(const 
       continue;
     }
     if (auto* lost = std::get_if<Lost>(&*event)) return lost->status;
-    auto* answer = std::get_if<Listed>(&*event);
-    if (answer == nullptr) continue;
+    auto* answer = std::get_if<Answered>(&*event);
+    const auto* listing = answer == nullptr ? nullptr : std::get_if<wire::Listing>(&answer->answer);
+    if (listing == nullptr) continue;
     moved_ns_ = os::BoottimeNs();
-    if (absl::Status status = frame(answer->listing); !status.ok()) return status;
-    if (answer->listing.last) return absl::OkStatus();
+    if (absl::Status status = frame(*listing); !status.ok()) return status;
+    if (listing->last) return absl::OkStatus();
   }
 }
 

@@ -41,13 +41,24 @@ absl::StatusOr<std::unique_ptr<Dialogue>> Dialogue::Begin(const SessionOptions& 
 
 void Dialogue::TakeCommands() {
   if (!greeted_) return;
-  for (; !lists_.empty(); lists_.pop_front()) {
-    wire::AppendList(lists_.front(), &out_);
-    conversation_.SentList(lists_.front().id);
-  }
+  if (sender_->BetweenBatches()) SendQuestions();
   for (; !batches_.empty(); batches_.pop_front()) {
     conversation_.SentBatchEnd(batches_.front()->number);
     sender_->Queue(std::move(batches_.front()));
+  }
+}
+
+void Dialogue::SendQuestions() {
+  for (; !questions_.empty(); questions_.pop_front()) {
+    if (const auto* list = std::get_if<wire::List>(&questions_.front())) {
+      wire::AppendList(*list, &out_);
+      conversation_.SentList(list->id, list->one_page);
+      continue;
+    }
+    if (conversation_.hash_files() >= wire::kMaxHashFiles) return;  // until an answer comes
+    const auto& file = std::get<wire::HashFile>(questions_.front());
+    wire::AppendHashFile(file, &out_);
+    conversation_.SentHashFile(file.id);
   }
 }
 
@@ -56,7 +67,7 @@ void Dialogue::Produce() {
   out_.erase(0, written_);
   written_ = 0;
   const std::size_t before = out_.size();
-  sender_->Produce(kProduceBytes, &out_);
+  sender_->Produce(kProduceBytes, /*until_batch_end=*/!questions_.empty(), &out_);
   options_.traffic->produced += out_.size() - before;
   if (sender_->last_path().empty()) return;
   std::lock_guard lock(options_.traffic->mutex);
@@ -157,7 +168,14 @@ absl::Status Dialogue::OnFrame(const wire::Frame& frame) {
       auto listing = wire::ParseListing(frame.payload);
       if (!listing.ok()) return listing.status();
       if (absl::Status status = conversation_.OnListing(*listing); !status.ok()) return status;
-      options_.on_event(Listed{*std::move(listing)});
+      options_.on_event(Answered{*std::move(listing)});
+      return absl::OkStatus();
+    }
+    case wire::FrameType::kFileHash: {
+      auto hash = wire::ParseFileHash(frame.payload);
+      if (!hash.ok()) return hash.status();
+      if (absl::Status status = conversation_.OnFileHash(*hash); !status.ok()) return status;
+      options_.on_event(Answered{*std::move(hash)});
       return absl::OkStatus();
     }
     case wire::FrameType::kPing:

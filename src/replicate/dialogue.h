@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "link/link.h"
 #include "replicate/batch.h"
+#include "replicate/inquiries.h"
 #include "replicate/session.h"
 #include "wire/conversation.h"
 #include "wire/frame.h"
@@ -31,7 +32,7 @@ class Dialogue {
   ~Dialogue();
 
   void Send(std::unique_ptr<Batch> batch) { batches_.push_back(std::move(batch)); }
-  void Ask(wire::List list) { lists_.push_back(std::move(list)); }
+  void Ask(Question question) { questions_.push_back(std::move(question)); }
 
   // Produces, writes and reads as much as goes at once; blocks for the source's disk only. Whether bytes moved: if not, it
   // is time to rest. An error is the end of the conversation.
@@ -47,6 +48,7 @@ class Dialogue {
  private:
   Dialogue(const SessionOptions& options, std::unique_ptr<Sender> sender);
   void TakeCommands();
+  void SendQuestions();
   void Produce();
   absl::StatusOr<bool> WriteSome(link::Link* link);
   absl::StatusOr<bool> ReadSome(link::Link* link);
@@ -62,7 +64,7 @@ class Dialogue {
   const SessionOptions& options_;
   std::unique_ptr<Sender> sender_;
   std::deque<std::unique_ptr<Batch>> batches_;
-  std::deque<wire::List> lists_;
+  std::deque<Question> questions_;
   wire::Decoder decoder_{wire::Decoder::Start::kBeforeBanner};
   wire::SourceConversation conversation_;
   std::string out_;

@@ -220,7 +220,7 @@ class Source {
     replicate::Learner learner(
         place_->tree.get(), &selection_, place_->catalogue.get(),
         [this](const std::string& path, bool children) {
-          dialogue_->Ask({.id = ++lists_, .path = path, .children = children});
+          dialogue_->Ask(wire::List{.id = ++lists_, .path = path, .children = children});
         },
         [this](const auto& frame) { return TakeListing(frame); },
         [&noted](absl::Span<const model::Change> changes) {
@@ -238,10 +238,11 @@ class Source {
       while (!events_.empty()) {
         const SessionEvent event = std::move(events_.front());
         events_.pop_front();
-        const auto* listed = std::get_if<replicate::Listed>(&event);
-        if (listed == nullptr) continue;
-        if (absl::Status status = frame(listed->listing); !status.ok()) return status;
-        if (listed->listing.last) return absl::OkStatus();
+        const auto* answered = std::get_if<replicate::Answered>(&event);
+        const auto* listing = answered == nullptr ? nullptr : std::get_if<wire::Listing>(&answered->answer);
+        if (listing == nullptr) continue;
+        if (absl::Status status = frame(*listing); !status.ok()) return status;
+        if (listing->last) return absl::OkStatus();
       }
       if (!Turn()) return model::Failure(model::Reaction::kReconnect, "the connection ended");
     }

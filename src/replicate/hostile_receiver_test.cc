@@ -101,7 +101,7 @@ class HostileReceiver : public os::testing::TreeTest {
   std::string Ends(std::string said) {
     auto dialogue = Dialogue::Begin(options_);
     EXPECT_TRUE(dialogue.ok()) << dialogue.status();
-    (*dialogue)->Ask({.id = 1, .path = "", .children = true});
+    (*dialogue)->Ask(wire::List{.id = 1, .path = "", .children = true});
     (*dialogue)->Send(OneRemove(1));
     Says greeting(Greeting());
     for (int turns = 0; turns < 3; ++turns) EXPECT_TRUE((*dialogue)->Turn(&greeting).ok());
@@ -203,7 +203,7 @@ TEST_P(HostileReceiver, ListsForEver) {
   options_.has_room = [this] { return events_.size() < kRoom; };
   auto dialogue = Dialogue::Begin(options_);
   ASSERT_TRUE(dialogue.ok());
-  (*dialogue)->Ask({.id = 1, .path = "", .children = true});
+  (*dialogue)->Ask(wire::List{.id = 1, .path = "", .children = true});
   std::uint64_t next = 0;
   bool greeted = false;
   Says link([&] {

@@ -200,6 +200,27 @@ std::optional<FileId> Learner::FindDirectory(const std::string& path) const {
   return at;
 }
 
+absl::StatusOr<bool> Learner::DoubtNode(const std::string& path, bool content) {
+  const std::size_t slash = path.rfind('/');
+  const auto parent = FindDirectory(slash == std::string::npos ? "" : path.substr(0, slash));
+  if (!parent) return false;
+  const Name name{*parent, path.substr(slash == std::string::npos ? 0 : slash + 1)};
+  const auto id = view_.Child(name);
+  const auto record = id ? view_.Node(*id) : std::nullopt;
+  if (!record || id->is_foreign()) return false;
+  const auto node = tree_->Look(name);
+  if (!node.ok()) return node.status();
+  if (!*node || (*node)->id != *id) return false;
+  Effect effect = SetNode(*id, record->metadata);
+  effect.record.content = record->content;
+  effect.record.content_known = record->content_known && !content;
+  Add(std::move(effect));
+  model::Change change = plan::NodeChange(*id);
+  change.content = content;
+  changes_.push_back(std::move(change));
+  return true;
+}
+
 absl::Status Learner::LearnPlaces(const std::map<std::string, bool>& places) {
   for (auto at = places.begin(); at != places.end();) {
     auto end = at;

@@ -49,6 +49,10 @@ class Learner {
   absl::Status LearnAll();
   // Places by their paths; true: with all below (which is learnt also where the catalogue knows nothing).
   absl::Status LearnPlaces(const std::map<std::string, bool>& places);
+  // The right node lies there, but its metadata or (`content`) its content is not what the catalogue says. False: the
+  // catalogue or the source has another node there, so the place is to be learnt. What was corrected is committed by
+  // LearnPlaces.
+  absl::StatusOr<bool> DoubtNode(const std::string& path, bool content);
 
  private:
   struct Directory {

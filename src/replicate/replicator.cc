@@ -64,6 +64,15 @@ ReplicatorImpl::ReplicatorImpl(Options options, Stores stores)
       expected_(catalogue_.get()),
       scanner_(options_.tree, &selection_, options_.scan_threads),
       condenser_(options_.tree, catalogue_.get(), pending_.get()),
+      auditor_({.tree = options_.tree,
+                .selection = &selection_,
+                .expected = &expected_,
+                .interval_ns = absl::ToInt64Nanoseconds(options_.audit),
+                .record = options_.state_dir + "/audited",
+                .pending = [this](const Change& change) {
+                  const auto entry = pending_->Find(change);
+                  return !entry.ok() || entry->has_value();
+                }}),
       guard_(options_.max_delete, catalogue_->header().held_of) {}
 
 ReplicatorImpl::~ReplicatorImpl() { Stop(); }
@@ -172,6 +181,9 @@ void ReplicatorImpl::PublishProgress() {
   progress.scans = scanner_.scans();
   progress.scanned = scanner_.scanned();
   progress.listed = scanner_.listed();
+  progress.audits = auditor_.started();
+  progress.audited_unix_seconds = auditor_.last_unix_s();
+  progress.audit_found = auditor_.found();
   progress.checked_files = scanner_.unchanged();
   progress.halt_cause = halt_cause_;
   const std::int64_t now = os::BoottimeNs();
@@ -203,6 +215,7 @@ void ReplicatorImpl::HaltBy(HaltCause cause, const absl::Status& status) {
   session_.reset();
   outbox_.clear();
   halt_cause_ = cause;
+  FailVerification(status);
   state_ = State::kHalted;
   ready_ = false;
   connection_error_ = std::string(status.message());
@@ -223,6 +236,7 @@ void ReplicatorImpl::Main() {
 
 void ReplicatorImpl::Finish() {
   session_.reset();
+  FailVerification(Failure(Reaction::kHaltJob, "the daemon is ending"));
   if (const absl::Status status = Commit(); !status.ok()) {
     Log(Severity::kError, "cannot write the catalogue: " + std::string(status.message()));
   }
@@ -251,10 +265,15 @@ void ReplicatorImpl::Work() {
   if (state_ == State::kHalted || !KeepState()) return;
   GuardDeletes();
   if (!session_ && os::BoottimeNs() >= reconnect_.at_ns()) Connect();
+  if (ready_) AskInquiries();
+  drain_ = drain_ || (ready_ && RepairsWait());
   if (ready_ && drain_ && under_way_ == 0) {
-    if (const absl::Status status = LearnUnknown(0, 0); !status.ok()) OnLost(status);
+    absl::Status status = LearnUnknown(0, 0);
+    if (status.ok()) status = LearnRepairs();
+    if (!status.ok()) OnLost(status);
   }
   if (ready_ && !drain_ && shortage_.empty() && PlanRound()) Wake();
+  Audit();
   if (!ready_ && state_ != State::kHalted) CondenseBacklog();
 }
 
@@ -301,6 +320,7 @@ std::int64_t ReplicatorImpl::NextDeadlineNs() {
     const std::int64_t decision = guard_.undecided_since_ns() + absl::ToInt64Nanoseconds(options_.max_delay);
     if (decision > now) deadline = std::min(deadline, decision);
   }
+  if (ready_ && !drain_ && state_ == State::kLive) deadline = std::min(deadline, auditor_.NextStepNs());
   if (AnythingToCommit()) deadline = std::min(deadline, acked_since_ns_ + kCommitDelayNs);
   return std::max(deadline, now);
 }

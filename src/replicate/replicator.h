@@ -14,6 +14,7 @@
 #include "model/change.h"
 #include "os/tree.h"
 #include "plan/delete_guard.h"
+#include "replicate/verification.h"
 #include "select/filter.h"
 
 namespace fanmirror::replicate {
@@ -48,6 +49,7 @@ struct Options {
   // A peer that is silent for so long is lost; both sides go by it. 0: never.
   absl::Duration timeout = absl::Seconds(15);
   WatchMemory memory;  // of the watch that calls Changed
+  absl::Duration audit;  // between two audits of the source; zero: none
   // Makes a new connection to a receiver; blocks; called on a thread of the replicator. `wakeup_fd` readable: give up.
   std::function<absl::StatusOr<std::unique_ptr<link::Link>>(link::StderrSink, int wakeup_fd)> connect;
   std::function<void(Severity, std::string_view line)> log;  // any thread
@@ -88,9 +90,12 @@ struct Progress {
   std::uint64_t batches = 0;
   std::uint64_t wire_bytes_sent = 0;
   std::uint64_t wire_bytes_received = 0;
-  std::uint64_t scans = 0;         // of the whole source, begun
+  std::uint64_t scans = 0;         // of the whole source, begun; audits are none
   std::uint64_t scanned = 0;       // entries listed by scans
   std::uint64_t listed = 0;        // entries listed in directories that appeared
+  std::uint64_t audits = 0;        // of the source, begun
+  std::int64_t audited_unix_seconds = 0;  // when the last audit (or scan of all) was through, also before Start; 0: never
+  std::uint64_t audit_found = 0;   // differences that no event had told, found by audits
   std::uint64_t checked_files = 0; // files compared by scans that needed nothing sent (progress of a restart)
   std::string last_path;           // of the last op sent
   std::string last_error;          // one line; empty when the last attempt at everything went well
@@ -137,6 +142,10 @@ class Replicator {
   // once Reached(mark).
   virtual std::uint64_t Mark() const = 0;
   virtual bool Reached(std::uint64_t mark) const = 0;
+
+  // Compares source and target while the replication goes on, and with options.repair corrects what differs. Blocks; one
+  // at a time (kRetry: another is under way). An error: it was not brought to its end.
+  virtual absl::StatusOr<VerifyCounts> Verify(const VerifyOptions& options) = 0;
 };
 
 }  // namespace fanmirror::replicate

@@ -19,15 +19,18 @@
 #include "catalogue/catalogue.h"
 #include "catalogue/expected.h"
 #include "catalogue/pending_set.h"
+#include "replicate/auditor.h"
 #include "replicate/batch.h"
 #include "replicate/condenser.h"
 #include "replicate/learner.h"
 #include "replicate/reconnect.h"
 #include "replicate/replicator.h"
+#include "replicate/inquiries.h"
 #include "replicate/scanner.h"
 #include "model/failure.h"
 #include "replicate/session.h"
 #include "replicate/stores.h"
+#include "replicate/verifier.h"
 
 namespace fanmirror::replicate {
 
@@ -57,6 +60,7 @@ class ReplicatorImpl : public Replicator {
   Progress progress() const override;
   std::uint64_t Mark() const override;
   bool Reached(std::uint64_t mark) const override;
+  absl::StatusOr<VerifyCounts> Verify(const VerifyOptions& options) override;
 
  protected:
   // Does what there is to do, without waiting but for the answers to listings.
@@ -137,6 +141,17 @@ class ReplicatorImpl : public Replicator {
   Learner MakeLearner();
   absl::Status NoteLearnt(absl::Span<const model::Change> changes);
 
+  // verification.cc; the first four on the thread that verifies
+  absl::Status AwaitLive(const VerifyOptions& options);
+  absl::Status RefuseUnlessComing() const;
+  absl::Status SettleAll(const VerifyOptions& options);
+  absl::Status RepairPlaces(std::vector<Repair> repairs, const VerifyOptions& options);
+  void AskInquiries();
+  bool RepairsWait();
+  absl::Status LearnRepairs();
+  void FailVerification(const absl::Status& why);
+  void Audit();
+
   // rounds.cc
   bool PlanRound();
   bool TakeChanges(Looker* looker, Proof* proof);
@@ -172,6 +187,8 @@ class ReplicatorImpl : public Replicator {
   catalogue::Expected expected_;
   Scanner scanner_;
   Condenser condenser_;
+  Auditor auditor_;
+  bool scanning_all_ = false;  // a walk from the root is under way
   Traffic traffic_;
   // Under which the watch remembers the pending set; 0: it does not.
   std::atomic<std::uint64_t> token_ = 0;
@@ -189,6 +206,12 @@ class ReplicatorImpl : public Replicator {
   std::deque<SessionEvent> events_;  // guarded by mutex_
   Progress progress_;              // guarded by mutex_: as published
   std::thread thread_;
+  Inquiries inquiries_{[this] { Wake(); }};
+  std::mutex verifying_;                 // held by the one verification
+  std::vector<Repair> repairs_;          // guarded by mutex_: asked for and not noted yet
+  std::condition_variable repaired_;
+  std::optional<std::uint64_t> audit_passed_;  // guarded by mutex_: a verification that is an audit was through, and found so many
+  std::optional<absl::Status> repair_outcome_;  // guarded by mutex_: of repairs_
 
   // Of the planning thread alone.
   State state_ = State::kConnecting;

@@ -86,6 +86,7 @@ bool ReplicatorImpl::PlanRound() {
   deferred_.push_back({next_batch_ - 1, proof});
   for (const ProofHandle& done : finished) deferred_.push_back({next_batch_ - 1, done});
   if (acked_since_ns_ == 0 && AnythingToCommit()) acked_since_ns_ = os::BoottimeNs();
+  if (scanner_.Idle() && std::exchange(scanning_all_, false)) auditor_.Passed(0);
   if (scanner_.Idle() && state_ == State::kSyncing) {
     state_ = State::kLive;
     if (std::exchange(scans_told_, scanner_.scans()) != scanner_.scans()) Log(Severity::kInfo, "the scan is through");
@@ -148,6 +149,7 @@ void ReplicatorImpl::StartWalk(const PendingSet::Entry& entry, Looker* looker) {
   } else {
     looker->Add(plan::NodeChange(entry.change.id), /*limbo_is_over=*/false);  // its own metadata: it has no name
     guard_.ScanBegins(catalogue_->nodes());
+    scanning_all_ = true;
   }
   scanner_.Start(all ? Scanner::Kind::kScan : Scanner::Kind::kDirectory, entry.change.id, path, entry.change.startup, proof);
 }

@@ -56,7 +56,7 @@ void Sender::SubmitAhead() {
   }
 }
 
-void Sender::Produce(std::size_t limit, std::string* out) {
+void Sender::Produce(std::size_t limit, bool until_batch_end, std::string* out) {
   while (HasWork() && out->size() < limit) {
     SubmitAhead();
     Held& held = batches_[encode_batch_];
@@ -68,6 +68,7 @@ void Sender::Produce(std::size_t limit, std::string* out) {
       wire::AppendBatchEnd(batch().number, out);
       ++encode_batch_;
       encode_step_ = 0;
+      if (until_batch_end) return;
     } else {
       ProduceOp(out);
     }

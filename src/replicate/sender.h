@@ -20,8 +20,11 @@ class Sender {
 
   void Queue(std::unique_ptr<Batch> batch) { batches_.push_back(std::move(batch)); }
   bool HasWork() const { return encode_batch_ < batches_.size(); }
-  // Appends frames to `out` until it holds `limit` bytes (it may go over by one frame) or there is no work left.
-  void Produce(std::size_t limit, std::string* out);
+  // Appends frames to `out` until it holds `limit` bytes (it may go over by one frame) or there is no work left, or
+  // (`until_batch_end`) a batch ended.
+  void Produce(std::size_t limit, bool until_batch_end, std::string* out);
+  // No batch is begun and not ended.
+  bool BetweenBatches() const { return !HasWork() || !batches_[encode_batch_].begun; }
   // The oldest batch, with its results, once everything of it was produced and its Ack came. An error (kReconnect) when
   // the Ack is of no batch that was sent.
   absl::StatusOr<std::unique_ptr<Batch>> Acknowledge(const wire::Ack& ack);

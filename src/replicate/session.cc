@@ -34,10 +34,10 @@ class ThreadSession : public Session {
     }
     eventfd_write(wakeup_.get(), 1);
   }
-  void Ask(wire::List list) override {
+  void Ask(Question question) override {
     {
       std::lock_guard lock(mutex_);
-      lists_.push_back(std::move(list));
+      questions_.push_back(std::move(question));
     }
     eventfd_write(wakeup_.get(), 1);
   }
@@ -52,7 +52,7 @@ class ThreadSession : public Session {
   std::atomic<bool> stopping_{false};
   std::mutex mutex_;
   std::deque<std::unique_ptr<Batch>> batches_;  // guarded by mutex_
-  std::deque<wire::List> lists_;                // guarded by mutex_
+  std::deque<Question> questions_;              // guarded by mutex_
   std::thread thread_;                          // last: it uses all the others
 };
 
@@ -91,7 +91,7 @@ absl::Status ThreadSession::Converse(Dialogue* dialogue, link::Link* link) {
 
 void ThreadSession::TakeCommands(Dialogue* dialogue) {
   std::lock_guard lock(mutex_);
-  for (; !lists_.empty(); lists_.pop_front()) dialogue->Ask(std::move(lists_.front()));
+  for (; !questions_.empty(); questions_.pop_front()) dialogue->Ask(std::move(questions_.front()));
   for (; !batches_.empty(); batches_.pop_front()) dialogue->Send(std::move(batches_.front()));
 }
 

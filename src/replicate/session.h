@@ -13,6 +13,7 @@
 #include "os/tree.h"
 #include "read/reader.h"
 #include "replicate/batch.h"
+#include "replicate/inquiries.h"
 #include "wire/messages.h"
 
 namespace fanmirror::replicate {
@@ -24,13 +25,13 @@ struct Connected {
 struct Acknowledged {
   std::unique_ptr<Batch> batch;  // with results
 };
-struct Listed {
-  wire::Listing listing;  // one frame of the answer
+struct Answered {
+  Answer answer;
 };
 struct Lost {
   absl::Status status;  // the session is over
 };
-using SessionEvent = std::variant<Connected, Acknowledged, Listed, Lost>;
+using SessionEvent = std::variant<Connected, Acknowledged, Answered, Lost>;
 
 // Figures of a session that another thread may read; they add up over sessions.
 struct Traffic {
@@ -61,8 +62,8 @@ class Session {
   virtual ~Session() = default;
   // What is sent before the receiver answered waits for that.
   virtual void Send(std::unique_ptr<Batch> batch) = 0;
-  // Only while no batch is under way.
-  virtual void Ask(wire::List list) = 0;
+  // Asked as soon as no batch is being sent.
+  virtual void Ask(Question question) = 0;
 };
 
 // Begins a connection on a thread of its own, which is the only one to use the link and the one that calls on_event.

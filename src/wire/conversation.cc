@@ -69,6 +69,12 @@ absl::Status ReceiverConversation::OnList() const {
   return absl::OkStatus();
 }
 
+absl::Status ReceiverConversation::OnHashFile() const {
+  if (state_ == State::kStart) return Illegal("HashFile before Hello");
+  if (state_ != State::kIdle) return Illegal("HashFile within batch ", batch_);
+  return absl::OkStatus();
+}
+
 absl::Status ReceiverConversation::OnPing() const {
   if (state_ == State::kStart) return Illegal("Ping before Hello");
   return absl::OkStatus();
@@ -94,7 +100,16 @@ absl::Status SourceConversation::OnListing(const Listing& listing) {
   if (asked == lists_.end()) return Illegal("Listing ", listing.id, " that was not asked for");
   // Else a listing could go on for ever and say nothing.
   if (!listing.last && listing.entries.empty()) return Illegal("Listing ", listing.id, " without an entry or an end");
-  if (listing.last) lists_.erase(asked);
+  if (listing.last || asked->second) lists_.erase(asked);
+  return absl::OkStatus();
+}
+
+absl::Status SourceConversation::OnFileHash(const FileHash& file_hash) {
+  if (!greeted_) return Illegal("FileHash before HelloReply");
+  if (hash_files_.empty() || hash_files_.front() != file_hash.id) {
+    return Illegal("FileHash ", file_hash.id, " that was not asked for, or not next");
+  }
+  hash_files_.pop_front();
   return absl::OkStatus();
 }
 

@@ -17,6 +17,7 @@ TEST(ReceiverConversation, TheLegalCourse) {
   EXPECT_TRUE(talk.AtRest());
   EXPECT_TRUE(talk.OnHello().ok());
   EXPECT_TRUE(talk.OnList().ok());
+  EXPECT_TRUE(talk.OnHashFile().ok());
   EXPECT_TRUE(talk.OnBatchBegin({3, 0}).ok());
   EXPECT_TRUE(talk.OnOp(Remove()).ok());
   EXPECT_TRUE(talk.OnOp(Put()).ok());
@@ -38,6 +39,7 @@ TEST(ReceiverConversation, NothingBeforeHello) {
   EXPECT_FALSE(talk.OnBatchBegin({1, 0}).ok());
   EXPECT_FALSE(talk.OnOp(Put()).ok());
   EXPECT_FALSE(talk.OnList().ok());
+  EXPECT_FALSE(talk.OnHashFile().ok());
   EXPECT_FALSE(talk.OnPing().ok());
   EXPECT_TRUE(talk.OnHello().ok());
   EXPECT_FALSE(talk.OnHello().ok());
@@ -52,6 +54,7 @@ TEST(ReceiverConversation, OpsOnlyWithinABatch) {
   EXPECT_FALSE(talk.OnPutEnd().ok());
   ASSERT_TRUE(talk.OnBatchBegin({2, 0}).ok());
   EXPECT_FALSE(talk.OnList().ok());
+  EXPECT_FALSE(talk.OnHashFile().ok());
   EXPECT_FALSE(talk.OnBatchBegin({3, 0}).ok());
   EXPECT_FALSE(talk.OnBatchEnd(1).ok());
   EXPECT_FALSE(talk.OnData({0, "x"}).ok());
@@ -107,6 +110,29 @@ TEST(SourceConversation, ListingsOnlyWhenAsked) {
   listing.last = true;
   EXPECT_TRUE(talk.OnListing(listing).ok());
   EXPECT_FALSE(talk.OnListing(listing).ok());
+}
+
+TEST(SourceConversation, OnePageIsOneListing) {
+  SourceConversation talk;
+  ASSERT_TRUE(talk.OnHelloReply().ok());
+  talk.SentList(4, /*one_page=*/true);
+  Listing listing;
+  listing.entries.resize(1);
+  listing.id = 4;
+  EXPECT_TRUE(talk.OnListing(listing).ok());
+  EXPECT_FALSE(talk.OnListing(listing).ok());
+}
+
+TEST(SourceConversation, FileHashesComeInTheirOrder) {
+  SourceConversation talk;
+  talk.SentHashFile(4);
+  talk.SentHashFile(5);
+  EXPECT_FALSE(talk.OnFileHash({.id = 4}).ok());
+  ASSERT_TRUE(talk.OnHelloReply().ok());
+  EXPECT_FALSE(talk.OnFileHash({.id = 5}).ok());
+  EXPECT_TRUE(talk.OnFileHash({.id = 4}).ok());
+  EXPECT_TRUE(talk.OnFileHash({.id = 5}).ok());
+  EXPECT_FALSE(talk.OnFileHash({.id = 5}).ok());
 }
 
 }  // namespace

@@ -71,6 +71,10 @@ std::string_view FrameTypeName(FrameType type) {
       return "Listing";
     case FrameType::kPing:
       return "Ping";
+    case FrameType::kHashFile:
+      return "HashFile";
+    case FrameType::kFileHash:
+      return "FileHash";
   }
   return "unknown";
 }

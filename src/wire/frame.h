@@ -60,6 +60,8 @@ enum class FrameType : std::uint8_t {
   kList = 10,
   kListing = 11,
   kPing = 12,  // says that the sender lives; the receiver answers with the same
+  kHashFile = 13,
+  kFileHash = 14,
 };
 
 // "Hello", "PutEnd", ... for messages; "unknown".

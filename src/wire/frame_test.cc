@@ -195,6 +195,12 @@ void ParseAll(FrameType type, std::string_view payload) {
     case FrameType::kPing:
       status = ParsePing(payload).status();
       break;
+    case FrameType::kHashFile:
+      status = ParseHashFile(payload).status();
+      break;
+    case FrameType::kFileHash:
+      status = ParseFileHash(payload).status();
+      break;
   }
   if (!status.ok()) {
     ASSERT_EQ(model::ReactionOf(status), model::Reaction::kReconnect) << status;
@@ -233,6 +239,8 @@ std::string MessageStream() {
   Listing listing{1, true, true, {}, {}, "", model::Reaction::kRetry};
   listing.entries.push_back({"name", {}, 12});
   AppendListing(listing, &stream);
+  AppendHashFile({2, "a/b"}, &stream);
+  AppendFileHash({2, true, {1, 2}, ""}, &stream);
   return stream;
 }
 

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "messages.pb.h"
 #include "wire/frame.h"
+#include "wire/message_parts.h"
 
 namespace fanmirror::wire {
 namespace {
@@ -19,82 +20,12 @@ constexpr std::size_t kMaxSymlinkBytes = 4'095;
 constexpr std::size_t kMaxXattrBytes = 65'536;
 constexpr std::size_t kMaxXattrs = 65'536 / 6;  // names of the shortest kind, "user.x"
 
-absl::Status Malformed(std::string_view what, std::string_view why) {
-  return model::Failure(
-      model::Reaction::kReconnect,
-      absl::StrCat("the peer sent a malformed ", std::string(what), " message: ", std::string(why)));
-}
-
-template <typename Message>
-void AppendMessage(FrameType type, const Message& message, std::string* out) {
-  AppendFrame(type, {}, out);
-  const std::size_t header = out->size() - kFrameHeaderBytes;
-  message.AppendToString(out);
-  const std::size_t payload = out->size() - header - kFrameHeaderBytes;
-  for (std::size_t i = 0; i < 4; ++i) (*out)[header + i] = static_cast<char>(payload >> (8 * i) & 0xff);
-}
-
-template <typename Message>
-absl::Status ParseMessage(std::string_view what, std::string_view payload, Message* message) {
-  if (message->ParseFromArray(payload.data(), static_cast<int>(payload.size()))) return absl::OkStatus();
-  return Malformed(what, "it is no such message");
-}
-
-// What a peer says to people, on one line of a bounded length.
-std::string OneLine(std::string_view text) {
-  constexpr std::size_t kMaxLineBytes = 2'000;
-  std::string line(text.substr(0, kMaxLineBytes));
-  for (char& c : line) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
-  }
-  return line;
-}
-
-bool IsReaction(std::uint32_t value) {
-  return value >= static_cast<std::uint32_t>(model::Reaction::kRetry) &&
-         value <= static_cast<std::uint32_t>(model::Reaction::kHaltJob);
-}
-
 bool IsXattrName(std::string_view name) {
   if (name.size() > kMaxNameBytes || name.find('\0') != std::string_view::npos) return false;
   for (const std::string_view space : {"user.", "trusted.", "security."}) {
     if (name.size() > space.size() && name.starts_with(space)) return true;
   }
   return name == "system.posix_acl_access" || name == "system.posix_acl_default";
-}
-
-void ToMessage(const model::Metadata& metadata, pb::Metadata* out) {
-  out->set_type(static_cast<std::uint32_t>(metadata.type));
-  out->set_mode(metadata.mode);
-  out->set_uid(metadata.uid);
-  out->set_gid(metadata.gid);
-  out->set_size(metadata.size);
-  out->mutable_mtime()->set_seconds(metadata.mtime.seconds);
-  out->mutable_mtime()->set_nanoseconds(metadata.mtime.nanoseconds);
-  out->set_device_major(metadata.device_major);
-  out->set_device_minor(metadata.device_minor);
-}
-
-absl::Status FromMessage(const pb::Metadata& in, model::Metadata* out) {
-  if (in.type() < static_cast<std::uint32_t>(model::NodeType::kRegular) ||
-      in.type() > static_cast<std::uint32_t>(model::NodeType::kBlockDevice)) {
-    return Malformed("Metadata", absl::StrCat("unknown node type ", in.type()));
-  }
-  if (in.mode() > 07777) return Malformed("Metadata", "a mode beyond 07777");
-  if (in.mtime().nanoseconds() > 999'999'999) return Malformed("Metadata", "nanoseconds of a second or more");
-  if (in.size() > INT64_MAX) return Malformed("Metadata", "a size beyond 2^63");
-  if (in.device_major() > 0xfff || in.device_minor() > 0xfffff) {
-    return Malformed("Metadata", "a device number beyond the kernel's 12 and 20 bits");
-  }
-  out->type = static_cast<model::NodeType>(in.type());
-  out->mode = in.mode();
-  out->uid = in.uid();
-  out->gid = in.gid();
-  out->size = in.size();
-  out->mtime = {in.mtime().seconds(), in.mtime().nanoseconds()};
-  out->device_major = in.device_major();
-  out->device_minor = in.device_minor();
-  return absl::OkStatus();
 }
 
 absl::Status TakeXattrs(pb::Metadata* in, std::vector<model::Xattr>* out) {
@@ -151,21 +82,6 @@ absl::Status AppendOpMessage(const model::Op& op, pb::Op* message, std::string* 
     return CannotTell(op, "its path and xattrs are too large for one message of 1 MiB");
   }
   AppendMessage(FrameType::kOp, *message, out);
-  return absl::OkStatus();
-}
-
-void ToMessage(const ListedEntry& entry, pb::Entry* out) {
-  out->set_name(entry.name);
-  ToMessage(entry.metadata, out->mutable_metadata());
-  out->set_inode(entry.inode);
-  out->set_links(entry.metadata.links);
-}
-
-absl::Status FromMessage(pb::Entry* in, ListedEntry* out) {
-  if (absl::Status status = FromMessage(in->metadata(), &out->metadata); !status.ok()) return status;
-  out->name = std::move(*in->mutable_name());
-  out->inode = in->inode();
-  out->metadata.links = in->links();
   return absl::OkStatus();
 }
 
@@ -242,26 +158,6 @@ void AppendAck(const Ack& ack, std::string* out) {
     if (said <= kMaxAckMessageBytes) one->set_message(std::move(line));
   }
   AppendMessage(FrameType::kAck, message, out);
-}
-
-void AppendList(const List& list, std::string* out) {
-  pb::List message;
-  message.set_id(list.id);
-  message.set_path(list.path);
-  message.set_children(list.children);
-  AppendMessage(FrameType::kList, message, out);
-}
-
-void AppendListing(const Listing& listing, std::string* out) {
-  pb::Listing message;
-  message.set_id(listing.id);
-  message.set_last(listing.last);
-  message.set_exists(listing.exists);
-  if (listing.exists) ToMessage(listing.self, message.mutable_self());
-  for (const ListedEntry& entry : listing.entries) ToMessage(entry, message.add_entries());
-  message.set_error(OneLine(listing.error));
-  message.set_reaction(static_cast<std::uint32_t>(listing.reaction));
-  AppendMessage(FrameType::kListing, message, out);
 }
 
 void AppendPing(const Ping& ping, std::string* out) {
@@ -393,41 +289,6 @@ absl::StatusOr<Ack> ParseAck(std::string_view payload) {
         {failure.index(), static_cast<model::Reaction>(failure.reaction()), OneLine(failure.message()), failure.untried()});
   }
   return ack;
-}
-
-absl::StatusOr<List> ParseList(std::string_view payload) {
-  pb::List message;
-  if (absl::Status status = ParseMessage("List", payload, &message); !status.ok()) return status;
-  if (!IsRelativePath(message.path())) return Malformed("List", "a path that does not stay below the root");
-  return List{message.id(), std::move(*message.mutable_path()), message.children()};
-}
-
-absl::StatusOr<Listing> ParseListing(std::string_view payload) {
-  pb::Listing message;
-  if (absl::Status status = ParseMessage("Listing", payload, &message); !status.ok()) return status;
-  Listing listing;
-  listing.id = message.id();
-  listing.last = message.last();
-  listing.exists = message.exists();
-  listing.error = OneLine(message.error());
-  if (!listing.error.empty()) {
-    if (!IsReaction(message.reaction())) return Malformed("Listing", "an unknown reaction");
-    listing.reaction = static_cast<model::Reaction>(message.reaction());
-  }
-  if (message.has_self() != listing.exists) return Malformed("Listing", "a place that is and is not");
-  if (listing.exists) {
-    if (absl::Status status = FromMessage(message.mutable_self(), &listing.self); !status.ok()) return status;
-    if (!listing.self.name.empty()) return Malformed("Listing", "a name of the place itself");
-  }
-  if (message.entries_size() > static_cast<int>(kMaxListingEntries))
-    return Malformed("Listing", "too many entries");
-  listing.entries.reserve(static_cast<std::size_t>(message.entries_size()));
-  for (pb::Entry& entry : *message.mutable_entries()) {
-    if (absl::Status status = FromMessage(&entry, &listing.entries.emplace_back()); !status.ok())
-      return status;
-    if (!IsName(listing.entries.back().name)) return Malformed("Listing", "an entry whose name is no name");
-  }
-  return listing;
 }
 
 absl::StatusOr<Ping> ParsePing(std::string_view payload) {

@@ -36,6 +36,9 @@ inline constexpr std::uint64_t kMaxBatchNumber = INT64_MAX;
 // Entries of one Listing: some 50 KB, so that a large directory does not hold up Acks.
 inline constexpr std::size_t kMaxListingEntries = 1'000;
 
+// HashFiles that are not answered: each holds a file open on the target.
+inline constexpr std::size_t kMaxHashFiles = 32;
+
 struct Hello {
   std::uint32_t protocol = 0;
   std::string program;  // version of the program, for messages
@@ -92,21 +95,42 @@ struct List {
   std::uint64_t id = 0;
   std::string path;
   bool children = false;
+  std::uint64_t after = 0;  // with children: `next` of a Listing before (of whatever connection), 0 to begin
+  bool digests = false;   // with the digests of each entry
+  bool one_page = false;  // one Listing answers; whoever wants more asks again
 };
 
 struct ListedEntry {
   std::string name;          // empty for the place itself
   model::Metadata metadata;  // without ctime
   std::uint64_t inode = 0;   // equal: the same node
+  // Where digests were asked for.
+  model::ContentHash xattrs = {};
+  model::ContentHash symlink_target = {};
 };
 
 struct Listing {
   std::uint64_t id = 0;
-  bool last = false;
+  bool last = false;  // there are no more entries
   bool exists = false;
   ListedEntry self;  // when it exists; in the first frame of an answer
   std::vector<ListedEntry> entries;
   std::string error;  // not empty: nothing may be concluded
+  model::Reaction reaction = model::Reaction::kRetry;
+  std::uint64_t next = 0;  // not `last`: List.after for those that follow
+};
+
+struct HashFile {
+  std::uint64_t id = 0;
+  std::string path;
+  std::uint64_t bytes_per_second = 0;  // so fast may it be read; 0: no limit
+};
+
+struct FileHash {
+  std::uint64_t id = 0;
+  bool exists = false;  // there is a regular file, and `hash` is of its content (hash::SparseHasher)
+  model::ContentHash hash = {};
+  std::string error = {};  // not empty: nothing may be concluded
   model::Reaction reaction = model::Reaction::kRetry;
 };
 
@@ -122,6 +146,8 @@ void AppendBatchEnd(std::uint64_t number, std::string* out);
 void AppendAck(const Ack& ack, std::string* out);
 void AppendList(const List& list, std::string* out);
 void AppendListing(const Listing& listing, std::string* out);
+void AppendHashFile(const HashFile& hash_file, std::string* out);
+void AppendFileHash(const FileHash& file_hash, std::string* out);
 void AppendPing(const Ping& ping, std::string* out);
 
 // For kMake, kPut and kSetMetadata. `symlink_target`: of symlinks, else empty. Fails with kSkipAndReport, and
@@ -141,6 +167,8 @@ absl::StatusOr<ReceivedOp> ParseOp(std::string_view payload);
 absl::StatusOr<Ack> ParseAck(std::string_view payload);
 absl::StatusOr<List> ParseList(std::string_view payload);
 absl::StatusOr<Listing> ParseListing(std::string_view payload);
+absl::StatusOr<HashFile> ParseHashFile(std::string_view payload);
+absl::StatusOr<FileHash> ParseFileHash(std::string_view payload);
 absl::StatusOr<Ping> ParsePing(std::string_view payload);
 
 // True for a path as an op has it: "" or components joined by single '/', none of them empty, "." or "..",

@@ -203,6 +203,9 @@ TEST(Listing, ComesBackAndRefusesNamesThatAreNone) {
   listing.self.metadata.type = model::NodeType::kDirectory;
   listing.entries.push_back({"\xfe\n", {}, 77});
   listing.entries.back().metadata.links = 3;
+  listing.entries.back().xattrs = {1, 2};
+  listing.entries.back().symlink_target = {3, 4};
+  listing.next = 0xfedcba9876543210;
   std::string frame;
   AppendListing(listing, &frame);
   const auto parsed = ParseListing(Payload(frame));
@@ -210,12 +213,42 @@ TEST(Listing, ComesBackAndRefusesNamesThatAreNone) {
   EXPECT_EQ(parsed->entries.at(0).name, "\xfe\n");
   EXPECT_EQ(parsed->entries.at(0).inode, 77u);
   EXPECT_EQ(parsed->entries.at(0).metadata.links, 3u);
+  EXPECT_EQ(parsed->entries.at(0).xattrs, (model::ContentHash{1, 2}));
+  EXPECT_EQ(parsed->entries.at(0).symlink_target, (model::ContentHash{3, 4}));
+  EXPECT_EQ(parsed->next, 0xfedcba9876543210);
   for (const char* name : {"", ".", "..", "a/b"}) {
     listing.entries[0].name = name;
     frame.clear();
     AppendListing(listing, &frame);
     EXPECT_FALSE(ParseListing(Payload(frame)).ok()) << name;
   }
+}
+
+TEST(HashFile, ComesBackAndStaysBelowTheRoot) {
+  std::string frame;
+  AppendHashFile({7, "a/\xff", 1'000}, &frame);
+  const auto parsed = ParseHashFile(Payload(frame));
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->id, 7u);
+  EXPECT_EQ(parsed->path, "a/\xff");
+  EXPECT_EQ(parsed->bytes_per_second, 1'000u);
+  for (const char* path : {"/a", "..", "a//b", "a/../b"}) {
+    frame.clear();
+    AppendHashFile({7, path}, &frame);
+    EXPECT_FALSE(ParseHashFile(Payload(frame)).ok()) << path;
+  }
+}
+
+TEST(FileHash, ComesBack) {
+  std::string frame;
+  AppendFileHash({7, true, {1, 2}, "two\nlines", model::Reaction::kSkipAndReport}, &frame);
+  const auto parsed = ParseFileHash(Payload(frame));
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->id, 7u);
+  EXPECT_TRUE(parsed->exists);
+  EXPECT_EQ(parsed->hash, (model::ContentHash{1, 2}));
+  EXPECT_EQ(parsed->error, "two lines");
+  EXPECT_EQ(parsed->reaction, model::Reaction::kSkipAndReport);
 }
 
 }  // namespace

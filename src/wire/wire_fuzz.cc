@@ -98,6 +98,12 @@ absl::Status AtReceiver(const Frame& frame, ReceiverConversation* conversation) 
       ExpectStable(*list, AppendList, ParseList);
       return conversation->OnList();
     }
+    case FrameType::kHashFile: {
+      const auto hash_file = ParseHashFile(frame.payload);
+      if (!hash_file.ok()) return hash_file.status();
+      ExpectStable(*hash_file, AppendHashFile, ParseHashFile);
+      return conversation->OnHashFile();
+    }
     default: {
       const auto ping = ParsePing(frame.payload);
       return ping.ok() ? conversation->OnPing() : ping.status();
@@ -127,6 +133,12 @@ absl::Status AtSource(const Frame& frame, SourceConversation* conversation) {
       ExpectStable(*listing, AppendListing, ParseListing);
       return conversation->OnListing(*listing);
     }
+    case FrameType::kFileHash: {
+      const auto file_hash = ParseFileHash(frame.payload);
+      if (!file_hash.ok()) return file_hash.status();
+      ExpectStable(*file_hash, AppendFileHash, ParseFileHash);
+      return conversation->OnFileHash(*file_hash);
+    }
     default: {
       const auto ping = ParsePing(frame.payload);
       return ping.ok() ? conversation->OnPing() : ping.status();
@@ -146,6 +158,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   SourceConversation source;
   source.SentBatchEnd(kBatchesSent);
   for (std::uint64_t id = 1; id <= kListsSent; ++id) source.SentList(id);
+  for (std::uint64_t id = 1; id <= kListsSent; ++id) source.SentHashFile(id);
   while (!rest.empty()) {
     rest.remove_prefix(decoder.Feed(rest.substr(0, std::min(piece, rest.size()))));
     for (;;) {

@@ -37,7 +37,7 @@ class SimulatedSession : public replicate::Session {
   ~SimulatedSession() override;
 
   void Send(std::unique_ptr<replicate::Batch> batch) override { dialogue_->Send(std::move(batch)); }
-  void Ask(wire::List list) override { dialogue_->Ask(std::move(list)); }
+  void Ask(replicate::Question question) override { dialogue_->Ask(std::move(question)); }
   // False: there is nothing to do now.
   bool Turn();
   Wire* wire() { return &wire_; }

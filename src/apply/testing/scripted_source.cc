@@ -186,10 +186,13 @@ wire::Ack ScriptedSource::EndAndWait() {
   return ack;
 }
 
-std::vector<wire::Listing> ScriptedSource::List(const std::string& path, bool children) {
-  wire::AppendList({77, path, children}, &out_);
+std::vector<wire::Listing> ScriptedSource::List(const std::string& path, bool children, bool by_pages) {
   std::vector<wire::Listing> listings;
   while (listings.empty() || !listings.back().last) {
+    if (listings.empty() || by_pages) {
+      const std::uint64_t after = listings.empty() ? 0 : listings.back().next;
+      wire::AppendList({77, path, children, after, /*digests=*/true, by_pages}, &out_);
+    }
     const std::optional<wire::Frame> frame = Next();
     if (!frame || frame->type != wire::FrameType::kListing) {
       ADD_FAILURE() << "no Listing";
@@ -204,6 +207,17 @@ std::vector<wire::Listing> ScriptedSource::List(const std::string& path, bool ch
     listings.push_back(*std::move(listing));
   }
   return listings;
+}
+
+std::optional<wire::FileHash> ScriptedSource::HashFile(const std::string& path) {
+  wire::AppendHashFile({78, path}, &out_);
+  const std::optional<wire::Frame> frame = Next();
+  if (!frame || frame->type != wire::FrameType::kFileHash) return std::nullopt;
+  auto hash = wire::ParseFileHash(frame->payload);
+  EXPECT_TRUE(hash.ok()) << hash.status();
+  if (!hash.ok()) return std::nullopt;
+  EXPECT_EQ(hash->id, 78u);
+  return *std::move(hash);
 }
 
 bool ScriptedSource::Ping(std::uint64_t id) {

@@ -53,7 +53,10 @@ class ScriptedSource {
   wire::Ack WaitAck();
   // Ends the batch and gives its Ack, which must be for it.
   wire::Ack EndAndWait();
-  std::vector<wire::Listing> List(const std::string& path, bool children);
+  // All Listings that answer, with digests; `by_pages`: each is asked for by itself.
+  std::vector<wire::Listing> List(const std::string& path, bool children, bool by_pages = false);
+  // The answer to a HashFile, if the receiver gives one.
+  std::optional<wire::FileHash> HashFile(const std::string& path);
   bool Ping(std::uint64_t id);
   // Whether the next frame is a Ping that nobody asked for.
   bool HearsPing();

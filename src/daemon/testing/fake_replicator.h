@@ -31,6 +31,14 @@ class FakeReplicator : public replicate::Replicator {
     std::lock_guard lock(mutex_);
     return progress_;
   }
+  absl::StatusOr<replicate::VerifyCounts> Verify(const replicate::VerifyOptions& options) override {
+    for (const replicate::Difference& difference : differences) {
+      if (!options.differs(difference)) return absl::CancelledError("nobody listens");
+    }
+    replicate::VerifyCounts counts;
+    counts.differences = differences.size();
+    return counts;
+  }
   std::uint64_t Mark() const override { return mark; }
   bool Reached(std::uint64_t wanted) const override { return reached >= wanted; }
 
@@ -46,6 +54,7 @@ class FakeReplicator : public replicate::Replicator {
   std::atomic<std::uint64_t> mark{1};
   std::atomic<std::uint64_t> reached{0};
   std::atomic<int> approved{0};
+  std::vector<replicate::Difference> differences;  // what Verify finds
 
  private:
   mutable std::mutex mutex_;

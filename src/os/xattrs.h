@@ -4,7 +4,7 @@
 
 #include "model/xattr.h"
 
-namespace fanmirror::read {
+namespace fanmirror::os {
 
 // The extended attributes that are replicated: user.*, trusted.*, security.*, system.posix_acl_access and
 // system.posix_acl_default; what else a filesystem shows (btrfs.*, how xfs stores ACLs) is its own affair.
@@ -13,4 +13,4 @@ namespace fanmirror::read {
 // list (64 KiB).
 int ReadXattrs(int fd, bool path_only, std::vector<model::Xattr>* out);
 
-}  // namespace fanmirror::read
+}  // namespace fanmirror::os

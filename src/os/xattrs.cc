@@ -1,32 +1,17 @@
-#include "read/xattrs.h"
+#include "os/xattrs.h"
 
 #include <linux/limits.h>
 #include <sys/xattr.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <string>
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
 
-namespace fanmirror::read {
+namespace fanmirror::os {
 namespace {
-
-using namespace std::string_view_literals;
-
-constexpr std::array kReplicatedPrefixes = {"user."sv, "trusted."sv, "security."sv};
-constexpr std::array kReplicatedNames = {"system.posix_acl_access"sv, "system.posix_acl_default"sv};
-// What xfs keeps a POSIX ACL in shows up beside the ACL itself.
-constexpr std::array kXfsAclNames = {"trusted.SGI_ACL_FILE"sv, "trusted.SGI_ACL_DEFAULT"sv};
-
-bool IsReplicated(std::string_view name) {
-  if (std::ranges::find(kXfsAclNames, name) != kXfsAclNames.end()) return false;
-  const auto is_prefix = [name](std::string_view prefix) { return name.starts_with(prefix); };
-  return std::ranges::any_of(kReplicatedPrefixes, is_prefix) ||
-         std::ranges::find(kReplicatedNames, name) != kReplicatedNames.end();
-}
 
 // The f...xattr calls refuse O_PATH descriptors; a path through /proc reaches the very node, a symlink
 // included.
@@ -61,7 +46,7 @@ int ReadXattrs(int fd, bool path_only, std::vector<model::Xattr>* out) {
   while (!rest.empty()) {
     const std::string_view name = rest.substr(0, rest.find('\0'));
     rest.remove_prefix(std::min(name.size() + 1, rest.size()));
-    if (!IsReplicated(name)) continue;
+    if (!model::IsMirrored(name)) continue;
     char value[XATTR_SIZE_MAX];
     const ssize_t size = access.Get(name.data(), value, sizeof value);
     if (size < 0 && errno == ENODATA) continue;  // removed since it was listed
@@ -72,4 +57,4 @@ int ReadXattrs(int fd, bool path_only, std::vector<model::Xattr>* out) {
   return 0;
 }
 
-}  // namespace fanmirror::read
+}  // namespace fanmirror::os
