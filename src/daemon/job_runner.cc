@@ -111,8 +111,13 @@ void JobRunner::Tend() {
   }
   std::vector<Wish> wishes = TakeWishes();
   if (source_ == nullptr) OpenSource(/*forced=*/!wishes.empty());
-  Grant(std::move(wishes));
-  if (source_ == nullptr) return;
+  Grant(&wishes);
+  if (source_ != nullptr) TendTargets();
+  // Only now, so that whoever then waits for a barrier finds the target running.
+  for (Wish& wish : wishes) wish.result.set_value(absl::OkStatus());
+}
+
+void JobRunner::TendTargets() {
   for (std::size_t i = 0; i < job_->targets.size(); ++i) TendTarget(i);
   const bool none_fits = std::all_of(job_->targets.begin(), job_->targets.end(), [](const auto& target) {
     return target->hold() == Hold::kNeedsAdoption || target->hold() == Hold::kPaused;
@@ -195,18 +200,22 @@ absl::Status JobRunner::OpenTarget(std::size_t index) {
   return absl::OkStatus();
 }
 
-void JobRunner::Grant(std::vector<Wish> wishes) {
-  for (Wish& wish : wishes) {
+// Answers those that cannot be granted, and leaves the others.
+void JobRunner::Grant(std::vector<Wish>* wishes) {
+  std::erase_if(*wishes, [this](Wish& wish) {
     const absl::Status written = WriteWish(wish.target);
-    wish.result.set_value(written);
-    if (!written.ok()) continue;
+    if (!written.ok()) {
+      wish.result.set_value(written);
+      return true;
+    }
     Target& target = *job_->targets[wish.target];
     attempts_[wish.target] = {};
-    if (target.replicator() == nullptr) continue;
+    if (target.replicator() == nullptr) return false;
     target.SetHold(Hold::kStarting, "it is being adopted");
     source_->fanout()->Remove(target.replicator());
     target.Close();
-  }
+    return false;
+  });
 }
 
 absl::Status JobRunner::WriteWish(std::size_t index) {

@@ -41,7 +41,7 @@ class JobRunner {
   // The mount table changed: look now. Any thread, does not block.
   void Look();
   // Has what lies at the source's path now mirrored to `target`, whatever it was the mirror of, and its root taken over.
-  // OK once the wish is durable. Blocks. Any thread.
+  // OK once the wish is durable, and the target was opened with it as far as it can be. Blocks. Any thread.
   absl::Status Adopt(Target* target);
   // Ends the thread without waiting for it, so that all jobs can end at once.
   void BeginStop();
@@ -67,7 +67,8 @@ class JobRunner {
   void CloseSource();
   void TendTarget(std::size_t index);
   absl::Status OpenTarget(std::size_t index);
-  void Grant(std::vector<Wish> wishes);
+  void TendTargets();
+  void Grant(std::vector<Wish>* wishes);
   absl::Status WriteWish(std::size_t index);
 
   std::string StateDirOf(const Target& target) const;
