@@ -55,6 +55,13 @@ class ServiceManager:
         assert len(found) == 1, self.names()
         return found[0]
 
+    def forget(self):
+        """As when the host was rebooted: nothing is kept."""
+        with self.lock:
+            for _, fd in self.kept:
+                os.close(fd)
+            self.kept = []
+
     def launch(self, argv):
         """The arguments of subprocess.Popen that start the service with all that is kept."""
         with self.lock:
@@ -70,7 +77,4 @@ class ServiceManager:
         self.socket.shutdown(socket.SHUT_RD)
         self.listener.join()
         self.socket.close()
-        with self.lock:
-            for _, fd in self.kept:
-                os.close(fd)
-            self.kept = []
+        self.forget()
