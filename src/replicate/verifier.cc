@@ -168,27 +168,32 @@ absl::Status Verifier::CompareNames(const Directory& directory, std::vector<Pair
   return absl::OkStatus();
 }
 
-// What the source has in the directory and the target's listing did not have.
+// What the source has in the directory and the target's listing did not have. Nothing holds the directory while it is looked
+// into: whoever listens may take any time.
 absl::Status Verifier::FindMissing(const Directory& directory) {
-  absl::Status status;
+  std::vector<std::string> missing;
   const absl::Status listed =
       scan::ForEachName(*host_.tree, *host_.selection, directory.id, directory.path, [&](const std::string& name) {
-        if (seen_.contains(HashName(name))) return true;
-        const std::string path = Join(directory.path, name);
-        const auto node = host_.tree->Look({directory.id, name});
-        if (!node.ok()) {
-          status = Unreadable(path, node.status());
-        } else if (*node) {
-          Suspect suspect;
-          suspect.name = {directory.id, name};
-          suspect.path = path;
-          suspect.source = **node;
-          status = Suspecting(std::move(suspect));
-        }
-        return status.ok();
+        if (!seen_.contains(HashName(name))) missing.push_back(name);
+        return true;
       });
-  if (!listed.ok() && status.ok()) return Unreadable(directory.path, listed);
-  return status;
+  if (!listed.ok()) return Unreadable(directory.path, listed);
+  for (const std::string& name : missing) {
+    const std::string path = Join(directory.path, name);
+    const auto node = host_.tree->Look({directory.id, name});
+    absl::Status status;
+    if (!node.ok()) {
+      status = Unreadable(path, node.status());
+    } else if (*node) {
+      Suspect suspect;
+      suspect.name = {directory.id, name};
+      suspect.path = path;
+      suspect.source = **node;
+      status = Suspecting(std::move(suspect));
+    }
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Verifier::Suspecting(Suspect suspect) {
