@@ -146,7 +146,10 @@ void Planner::FindDoomed() {
   for (const FileId& id : facts_.limbo) {
     const Name limbo = LimboName(id);
     if (now_.Child(limbo) != id) continue;
-    if (wanted_.contains(id) || FateOf(id) == Fate::kUnknown) {
+    const bool placed = !IsDirectory(id) && wanted_.contains(id) && !UnplacedWish(id);
+    if (placed) {
+      doomed_.push_back(limbo);  // by that name nothing is lost: it has another
+    } else if (wanted_.contains(id) || FateOf(id) == Fate::kUnknown) {
       plan_.postponed.push_back(LimboChange(id));
     } else {
       doomed_.push_back(limbo);

@@ -45,11 +45,6 @@ Effect SetName(const Name& name, const FileId& id) {
   return {.kind = Effect::Kind::kSetName, .id = id, .name = name, .to = {}, .record = {}};
 }
 
-FileId NewForeign() {
-  thread_local absl::BitGen random;
-  return FileId::Foreign(absl::Uniform<std::uint64_t>(random));
-}
-
 bool MayBeTheSame(const model::Metadata& source, const model::Metadata& target) {
   if (source.type != target.type) return false;
   switch (source.type) {
@@ -87,6 +82,11 @@ std::optional<FileId> LimboId(const std::string& name) {
 }
 
 }  // namespace
+
+FileId NewForeign() {
+  thread_local absl::BitGen random;
+  return FileId::Foreign(absl::Uniform<std::uint64_t>(random));
+}
 
 absl::Status Learner::LearnAll() {
   changes_.push_back(plan::TreeChange(tree_->root()));

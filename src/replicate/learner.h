@@ -21,6 +21,9 @@
 
 namespace fanmirror::replicate {
 
+// For a node of the target that is none of the source's.
+model::FileId NewForeign();
+
 // Corrects the catalogue by what the target says that it holds: after ops of unknown outcome, and for a target that holds
 // data already. Where source and target have the same kind of node under a name (files: of equal size and mtime) they are
 // taken for the same, with the metadata to be sent again; all else of the target becomes foreign nodes. What the selection

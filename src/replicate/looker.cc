@@ -166,6 +166,11 @@ void Looker::EnqueueOtherNames(const FileId& id, const Name& name, bool startup)
   }
 }
 
+// Then it may have been about to be removed, and have lost some of what was in it.
+bool Looker::IsInLimbo(const FileId& dir) const {
+  return expected_->Child(plan::LimboName(dir)) == dir;
+}
+
 // Whether other things may be excluded below a directory when it lies at `path` than where the target has it.
 bool Looker::OtherwiseSelectedBelow(const FileId& dir, const std::string& path) {
   const select::Filter& filter = selection_->filter;
@@ -185,7 +190,7 @@ void Looker::Observe(const Name& name, Observation observation, const std::strin
     if (known) EnqueueOtherNames(node.id, name, startup);
     if (node.metadata.type == NodeType::kDirectory) {
       const bool moved = known && child != node.id;
-      if (!known || (moved && OtherwiseSelectedBelow(node.id, path))) new_trees_.push_back({node.id, path});
+      if (!known || (moved && (IsInLimbo(node.id) || OtherwiseSelectedBelow(node.id, path)))) new_trees_.push_back({node.id, path});
       located_[node.id] = path;
     }
   }

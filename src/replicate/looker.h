@@ -58,6 +58,7 @@ class Looker {
   void LookAtName(const model::Name& name, bool startup);
   void LookAtDirectoryOf(const model::Name& name);
   absl::StatusOr<bool> MakeDirectoryKnown(const model::FileId& dir, bool startup);
+  bool IsInLimbo(const model::FileId& dir) const;
   bool OtherwiseSelectedBelow(const model::FileId& dir, const std::string& path);
   void Observe(const model::Name& name, plan::Observation observation, const std::string& path);
   void Enqueue(const model::Name& name, bool startup);

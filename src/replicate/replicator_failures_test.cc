@@ -226,6 +226,30 @@ TEST_P(ReplicatorFailuresTest, ATargetBehindItsCatalogueIsComparedAnew) {
   EXPECT_LT(replicator_->progress().acked_files, 10U);
 }
 
+// It is made anew before it is known that what the target had of it could not be removed: whenever, both are told apart.
+TEST_P(ReplicatorFailuresTest, ADirectoryThatComesBackBeforeItsRemovalFails) {
+  constexpr int kMoments = 12;
+  Start();
+  for (int moment = 0; moment < kMoments; ++moment) {
+    const std::string back = absl::StrCat("back", moment);
+    MakeFiles("dir", 5);
+    ExpectMirrored();
+    WriteFile("target/dir/of nobody", "text");
+    Write("large", std::string(std::size_t{4} << 20, static_cast<char>('a' + moment)));  // keeps the first batch under way
+    Move("dir", "../outside");
+    Write("dir", "a file now");  // so what was there goes by way of limbo
+    absl::SleepFor(absl::Milliseconds(2 * moment));
+    Move("../outside", back);
+    Write(back + "/3", "changed");
+    AwaitReached();
+    std::filesystem::remove(At("target/" + back + "/of nobody"));  // it may have been renamed with the directory
+    Write(back + "/3", "changed again");                            // so that the directory gets its times again
+    ExpectMirrored();
+    Remove("dir");
+  }
+  ExpectMirrored();
+}
+
 // After that, too: whatever numbers its later states have, they are of a history that came to nothing.
 TEST_P(ReplicatorFailuresTest, ATargetThatGoesBackAndThenForwardIsComparedAnew) {
   Write("file", "text");

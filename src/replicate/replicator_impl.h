@@ -168,6 +168,7 @@ class ReplicatorImpl : public Replicator {
   void OnAcknowledged(std::unique_ptr<Batch> batch);
   void TakeResult(const Batch& batch, std::size_t index);
   void TakeFailure(const Batch& batch, std::size_t index);
+  void DisownSecond(const model::Op& op, std::vector<catalogue::Effect>* effects);
   std::vector<catalogue::Effect> EffectsOf(const plan::Step& step, const OpResult& result) const;
   void DoubtTimes(const model::FileId& dir);
   void AddRetry(const model::Change& change, const std::string& path, const absl::Status& status, const Since& since);

@@ -64,12 +64,34 @@ void ReplicatorImpl::TakeResult(const Batch& batch, std::size_t index) {
   const bool made = result.content_sent || (step.op.kind == Op::Kind::kMake && step.op.type != NodeType::kDirectory);
   if (made) ++counters_.acked_files;
   if (result.content_sent) counters_.acked_bytes += result.record.metadata.size;
-  for (Effect& effect : EffectsOf(step, result)) {
+  std::vector<Effect> effects = EffectsOf(step, result);
+  if (step.op.kind == Op::Kind::kMake && step.op.type == NodeType::kDirectory) DisownSecond(step.op, &effects);
+  for (Effect& effect : effects) {
     if (effect.kind == Effect::Kind::kSetNode) acked_records_[effect.id] = effect.record;
     acked_effects_.push_back(std::move(effect));
   }
   // What moved while it was read was sent as it was, and is read again; all that came before the reading is proved.
   if (result.raced) LookAgain(plan::NodeChange(step.op.node), absl::ToInt64Nanoseconds(options_.settle), {});
+}
+
+// A directory was made because the one that the target had was to be removed, and that failed meanwhile: now there are two.
+// The older one is the node, with what is known to be in it; the second is nobody's, and is taken away or renamed when both
+// places have been listed.
+void ReplicatorImpl::DisownSecond(const Op& op, std::vector<Effect>* effects) {
+  if (!catalogue_->Node(op.node)) return;
+  catalogue::Expected acked(catalogue_.get());
+  for (const Effect& effect : acked_effects_) acked.Apply(/*batch=*/1, effect);
+  if (!acked.Node(op.node)) return;
+  plan::Paths paths(&acked, options_.tree->root());
+  for (const model::Name& name : acked.NamesOf(op.node)) {
+    if (const auto path = paths.OfName(name)) relearn_[*path] = true;
+  }
+  relearn_[op.path] = true;
+  drain_ = true;
+  const model::FileId nobody = NewForeign();
+  for (Effect& effect : *effects) {
+    if (effect.id == op.node) effect.id = nobody;
+  }
 }
 
 std::vector<Effect> ReplicatorImpl::EffectsOf(const plan::Step& step, const OpResult& result) const {

@@ -75,6 +75,21 @@ class Source(MirrorCase):
             exchange(f"f{f}", os.path.join(self.outside, f"link{d}.{f}"), fd)
         os.close(fd)
 
+    def move_out(self):
+        """A directory is filled outside, emptied, and is back at once."""
+        d = random.randrange(DIRECTORIES)
+        here, there = self.path(f"d{d}"), os.path.join(self.outside, f"moved{d}")
+        try:
+            os.rename(here, there)
+        except OSError:  # it is elsewhere
+            return
+        private = os.path.join(there, "private")
+        if not os.path.islink(there):
+            with open(private, "wb") as file:
+                file.write(SECRET)
+            os.unlink(private)
+        os.rename(there, here)
+
     def secrets_in_target(self):
         result = subprocess.run(["grep", "-rlF", SECRET.decode(), self.target], stdout=subprocess.PIPE, text=True)
         return result.stdout.splitlines()
@@ -86,7 +101,7 @@ class Source(MirrorCase):
             for f in range(FILES):
                 self.write(f"d{d}/f{f}", b"ours")
         self.mirror.wait()
-        attackers = [attack(strike) for strike in (self.swap_directory, self.swap_file)]
+        attackers = [attack(strike) for strike in (self.swap_directory, self.swap_file, self.move_out)]
         try:
             for round_ in range(ROUNDS):
                 for d in range(DIRECTORIES):
@@ -109,6 +124,11 @@ class Source(MirrorCase):
         self.assertEqual([os.WTERMSIG(end) for end in ends], [signal.SIGTERM] * len(ends))
         for d in range(DIRECTORIES):  # one may have been ended half way
             here, there = self.path(f"d{d}"), os.path.join(self.outside, f"link{d}")
+            moved = os.path.join(self.outside, f"moved{d}")
+            if os.path.lexists(moved):
+                if os.path.lexists(os.path.join(moved, "private")) and not os.path.islink(moved):
+                    os.unlink(os.path.join(moved, "private"))
+                os.rename(moved, here)
             if os.path.islink(here) and os.path.isdir(there) and not os.path.islink(there):
                 exchange(here, there)
         self.settle()
