@@ -44,6 +44,10 @@ void TryKeys(std::string_view bytes) {
   if (const auto part = DecodeJournalKey(bytes)) Expect(JournalKey(part->batch, part->part) == bytes);
 }
 
+void TryCompleteness(std::string_view bytes) {
+  if (const auto completeness = DecodeCompleteness(bytes)) Expect(EncodeCompleteness(*completeness) == bytes);
+}
+
 void TryTouched(std::string_view bytes) {
   std::vector<PendingSet::Touched> touched;
   if (!DecodeTouched(bytes, &touched)) return;
@@ -57,7 +61,7 @@ void TryTouched(std::string_view bytes) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
   const std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
-  constexpr void (*kTries[])(std::string_view) = {TryNode, TryHeader, TryId, TryEntry, TryPlace, TryKeys, TryTouched};
+  constexpr void (*kTries[])(std::string_view) = {TryNode, TryHeader, TryId, TryEntry, TryPlace, TryKeys, TryTouched, TryCompleteness};
   kTries[data[0] % std::size(kTries)](bytes);
   return 0;
 }

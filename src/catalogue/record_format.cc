@@ -180,7 +180,10 @@ std::optional<Catalogue::Header> DecodeHeader(std::string_view bytes) {
   if (has_root == 1) header.root = in.Id();
   header.instance = ParseText(&in);
   header.filesystem = ParseText(&in);
-  if (in.ok() && !in.at_end()) header.held_of = in.Little<std::uint64_t>();
+  if (in.ok() && !in.at_end()) {
+    header.held_of = in.Little<std::uint64_t>();
+    if (header.held_of == 0) in.Fail();
+  }
   if (!in.ok() || !in.at_end()) return std::nullopt;
   return header;
 }

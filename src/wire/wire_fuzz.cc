@@ -139,10 +139,8 @@ absl::Status AtSource(const Frame& frame, SourceConversation* conversation) {
       ExpectStable(*file_hash, AppendFileHash, ParseFileHash);
       return conversation->OnFileHash(*file_hash);
     }
-    default: {
-      const auto ping = ParsePing(frame.payload);
-      return ping.ok() ? conversation->OnPing() : ping.status();
-    }
+    default:
+      return ParsePing(frame.payload).status();  // legal at any time
   }
 }
 
