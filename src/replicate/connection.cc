@@ -147,7 +147,8 @@ absl::Status ReplicatorImpl::AgreeOnState(const wire::HelloReply& reply) {
 }
 
 absl::Status ReplicatorImpl::LearnAll() {
-  if (absl::Status status = MakeLearner().LearnAll(); !status.ok()) return status;
+  if (absl::Status status = MakeLearner().LearnAll(vouched_ ? &*vouched_ : nullptr); !status.ok()) return status;
+  vouched_.reset();
   Catalogue::Header header = catalogue_->header();
   header.complete = true;
   return catalogue_->SetHeader(header);
@@ -180,6 +181,7 @@ absl::Status ReplicatorImpl::LearnUnknown(std::uint64_t first, std::uint64_t las
     if (!touched.ok()) return touched.status();
     if (!*touched) {
       Log(Severity::kWarning, "it is not known what the last batches changed on the target; comparing all of it");
+      vouched_ = Learner::VouchedBy(*catalogue_, options_.tree->root());
       return LearnAll();
     }
     for (const PendingSet::Touched& place : **touched) relearn_[place.path] |= place.recursive;

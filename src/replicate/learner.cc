@@ -4,6 +4,7 @@
 #include <deque>
 #include <utility>
 
+#include "absl/hash/hash.h"
 #include "absl/random/random.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_split.h"
@@ -60,6 +61,10 @@ bool MayBeTheSame(const model::Metadata& source, const model::Metadata& target) 
   }
 }
 
+std::uint64_t Voucher(const FileId& id, const model::Metadata& file) {
+  return absl::HashOf(id, file.size, file.mtime.seconds, file.mtime.nanoseconds, file.ctime.seconds, file.ctime.nanoseconds);
+}
+
 model::Metadata DirectoryMetadata() {
   model::Metadata metadata;
   metadata.type = NodeType::kDirectory;
@@ -88,7 +93,25 @@ FileId NewForeign() {
   return FileId::Foreign(absl::Uniform<std::uint64_t>(random));
 }
 
-absl::Status Learner::LearnAll() {
+Learner::Vouched Learner::VouchedBy(const catalogue::View& catalogue, const FileId& root) {
+  Vouched vouched;
+  std::vector<FileId> directories{root};
+  while (!directories.empty()) {
+    const FileId dir = directories.back();
+    directories.pop_back();
+    catalogue.ForEachChild(dir, [&](const std::string&, const FileId& id) {
+      const auto record = catalogue.Node(id);
+      if (!record) return true;
+      if (record->metadata.type == NodeType::kDirectory) directories.push_back(id);
+      if (record->metadata.type == NodeType::kRegular && !record->racy) vouched.insert(Voucher(id, record->metadata));
+      return true;
+    });
+  }
+  return vouched;
+}
+
+absl::Status Learner::LearnAll(const Vouched* vouched) {
+  vouched_ = vouched;
   changes_.push_back(plan::TreeChange(tree_->root()));
   if (absl::Status status = NoteChanges(); !status.ok()) return status;
   if (absl::Status status = catalogue_->Clear(); !status.ok()) return status;
@@ -171,6 +194,7 @@ absl::StatusOr<FileId> Learner::Identify(const Directory& dir, const wire::Liste
   if (!node.ok()) return node.status();
   if (!*node || !MayBeTheSame((*node)->metadata, entry.metadata)) return NewForeign();
   const FileId id = (*node)->id;
+  if (vouched_ != nullptr && !IsVouchedFor(**node)) return NewForeign();
   // Known to lie elsewhere on the target: then this is another node, or that place is of unknown outcome, too.
   const std::vector<Name> known = view_.NamesOf(id);
   const bool here = std::find(known.begin(), known.end(), Name{dir.id, entry.name}) != known.end();
@@ -182,6 +206,13 @@ absl::StatusOr<FileId> Learner::Identify(const Directory& dir, const wire::Liste
   const auto [other, new_inode] = id_of_.try_emplace(entry.inode, id);
   if (inode->second != entry.inode || other->second != id) return NewForeign();
   return id;
+}
+
+bool Learner::IsVouchedFor(const model::Node& node) const {
+  if (node.metadata.type != NodeType::kRegular) return true;
+  model::Metadata adopted = node.metadata;
+  adopted.ctime = {};  // believed by size and mtime before, and not sent since
+  return vouched_->contains(Voucher(node.id, node.metadata)) || vouched_->contains(Voucher(node.id, adopted));
 }
 
 std::optional<FileId> Learner::FindDirectory(const std::string& path) const {

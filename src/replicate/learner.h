@@ -48,8 +48,14 @@ class Learner {
         note_(std::move(note)),
         view_(catalogue) {}
 
-  // The catalogue forgets everything and learns the whole target.
-  absl::Status LearnAll();
+  // What a catalogue says of regular files of the source that did not change since (equal ctime): a hash for each.
+  using Vouched = absl::flat_hash_set<std::uint64_t>;
+  static Vouched VouchedBy(const catalogue::View& catalogue, const model::FileId& root);
+
+  // The catalogue forgets everything and learns the whole target. `vouched`: ops of unknown outcome were under way there, so
+  // equal size and mtime do not prove the content of a file that changed since the catalogue was last sure of it; null: they
+  // do.
+  absl::Status LearnAll(const Vouched* vouched = nullptr);
   // Places by their paths; true: with all below (which is learnt also where the catalogue knows nothing).
   absl::Status LearnPlaces(const std::map<std::string, bool>& places);
   // The right node lies there, but its metadata or (`content`) its content is not what the catalogue says. False: the
@@ -74,6 +80,7 @@ class Learner {
   absl::Status Enter(Directory dir, std::vector<Directory>* stack);
   absl::Status LearnEntry(const Directory& dir, const wire::ListedEntry& entry, std::vector<Directory>* stack);
   absl::StatusOr<model::FileId> Identify(const Directory& dir, const wire::ListedEntry& entry);
+  bool IsVouchedFor(const model::Node& node) const;
   std::optional<model::FileId> FindDirectory(const std::string& path) const;
   void Forget(const model::Name& name);
   void Add(catalogue::Effect effect);
@@ -88,6 +95,7 @@ class Learner {
   Ask ask_;
   Answer answer_;
   Note note_;
+  const Vouched* vouched_ = nullptr;
   catalogue::Expected view_;  // the catalogue with what is corrected and not committed yet
   std::vector<catalogue::Effect> effects_;
   std::vector<model::Change> changes_;        // not noted yet

@@ -159,6 +159,33 @@ TEST_P(LearnerTest, AdoptsWhatHasTheSameSizeAndTime) {
   EXPECT_THAT(changes, Contains(TreeChangeOf(Source("dir"))));
 }
 
+// After ops of unknown outcome equal size and mtime prove nothing of what changed since the catalogue was sure.
+TEST_P(LearnerTest, WhatChangedSinceTheCatalogueWasSureIsNotTakenForTheSame) {
+  for (const char* name : {"same", "rewritten", "racy", "new", "adopted"}) WriteBoth(name, "text");
+  LearnAll();
+  const auto sure = [&](const std::string& name, bool racy) {
+    catalogue::Effect effect{.kind = catalogue::Effect::Kind::kSetNode, .id = Source(name), .name = {}, .to = {}, .record = {}};
+    effect.record = {.metadata = tree_->LookNode(Source(name)).value()->metadata, .content = {}, .content_known = false, .racy = racy};
+    ASSERT_TRUE(catalogue_->Commit(1, {effect}).ok());
+  };
+  sure("same", false);
+  sure("rewritten", false);
+  sure("racy", true);
+  ASSERT_TRUE(catalogue_->Commit(1, {{.kind = catalogue::Effect::Kind::kDropName, .id = {}, .name = {tree_->root(), "new"}, .to = {}, .record = {}}}).ok());
+  const auto before = tree_->LookNode(Source("rewritten")).value()->metadata.ctime;
+  do {  // a ctime of another tick
+    WriteFile("source/rewritten", "next");
+    SetTime("source/rewritten", 1'000'000);
+  } while (tree_->LookNode(Source("rewritten")).value()->metadata.ctime == before);
+
+  const Learner::Vouched vouched = Learner::VouchedBy(*catalogue_, tree_->root());
+  Learner learner = MakeLearner();
+  ASSERT_TRUE(learner.LearnAll(&vouched).ok());
+  EXPECT_EQ(Known("same"), Source("same"));
+  EXPECT_EQ(Known("adopted"), Source("adopted"));
+  for (const char* name : {"rewritten", "racy", "new"}) EXPECT_TRUE(Known(name).is_foreign()) << name;
+}
+
 TEST_P(LearnerTest, WhatTheSourceDoesNotHaveIsForeign) {
   MakeDirectory("target/extra");
   WriteFile("target/extra/file", "text");

@@ -228,6 +228,8 @@ class ReplicatorImpl : public Replicator {
   std::uint64_t scans_told_ = 0;      // of those that are through
   bool drain_ = false;                // a failure is to be dealt with before anything new is planned
   std::uint64_t settled_batch_ = 0;   // failures up to here are dealt with
+  // While the target is listed because it is not known what was under way: of the catalogue before, until all is listed.
+  std::optional<Learner::Vouched> vouched_;
   std::map<std::string, bool> relearn_;  // places to be listed: path, recursive
   plan::DeleteGuard guard_;
   std::uint64_t held_ = 0;              // entries that are held back, as last counted

@@ -62,10 +62,21 @@ select::Filter SourceProcess::Filter() {
   return *std::move(filter);
 }
 
+namespace {
+// More than errors come in a row.
+constexpr int kOpenAttempts = 50;
+constexpr std::int64_t kOpenPauseNs = 1'000'000'000;
+}  // namespace
+
 SourceProcess::SourceProcess(const std::string& source, const std::string& state_dir, Surroundings* surroundings,
                              Random* random) {
   const SideScope scope(Side::kSource);
   auto tree = os::Tree::Open(source);
+  // The disk's errors pass; the daemon opens its source again, too.
+  for (int attempt = 0; !tree.ok() && attempt < kOpenAttempts; ++attempt) {
+    Kernel::Get().Advance(kOpenPauseNs);
+    tree = os::Tree::Open(source);
+  }
   Require(tree.ok(), "open the source: " + std::string(tree.status().message()));
   tree_ = *std::move(tree);
   replicate::Options options;
