@@ -1,6 +1,7 @@
 #include "catalogue/environment.h"
 
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -22,6 +23,16 @@ using model::Reaction;
 // What passes by itself when somebody makes room; everything else needs a person.
 bool IsShortage(int rc) {
   return rc == ENOSPC || rc == EDQUOT || rc == ENOMEM || rc == EAGAIN || rc == EMFILE || rc == ENFILE;
+}
+
+// A filesystem with less room than that is as good as full to a commit.
+constexpr std::uint64_t kLeastRoomBytes = std::uint64_t{1} << 20;
+
+// LMDB says EIO, too, when a write is cut short: the last of what fits a filesystem that fills up.
+bool WasCutShort(std::string_view call, int rc, const std::string& dir) {
+  struct statvfs filesystem {};
+  return rc == EIO && call == "commit" && ::statvfs(dir.c_str(), &filesystem) == 0 &&
+         filesystem.f_bavail * filesystem.f_frsize < kLeastRoomBytes;
 }
 
 constexpr char kDamagePayload[] = "fanmirror/damage";
@@ -101,6 +112,7 @@ absl::Status Environment::Error(std::string_view call, int rc) const {
     return Failure(Reaction::kHaltJob, absl::StrCat(at, "it has reached its limit of ", kMapBytes >> 30,
                                                     " GiB; split the job into smaller sources"));
   }
+  if (WasCutShort(call, rc, dir_)) rc = ENOSPC;
   if (IsShortage(rc)) {
     return Failure(Reaction::kRetry, absl::StrCat(at, mdb_strerror(rc), "; make room there"));
   }

@@ -1,0 +1,95 @@
+"""What a target cannot take is told by name and tried again, and holds up nothing else; so does a full state directory."""
+
+import os
+
+from lib.case import WorkplaceCase, main
+from lib.host import run, until
+from lib.mirror import Mirror, fanmirror
+
+LONG = "x" * 3000  # as the target of a symlink: ext4 takes it, XFS takes 1,024 bytes
+
+
+class RefusedCase(WorkplaceCase):
+    kind = "ext4"  # of the target
+
+    def setUp(self):
+        name = f"t{len(self.work.filesystems)}"  # short: a socket's path must be
+        self.source = os.path.join(self.work.filesystem("ext4", name + "-source").path, "tree")
+        os.mkdir(self.source)
+        self.target_fs = self.work.filesystem(self.kind, name + "-target")
+        self.target = os.path.join(self.target_fs.path, "copy")
+        self.mirror = Mirror(self.work.directory(name + "-daemon"),
+                             [{"name": "job", "source": self.source, "target": [{"name": "near", "path": self.target}]}])
+        self.addCleanup(self.mirror.close)
+
+    def write(self, name, data=b"data"):
+        with open(os.path.join(self.source, name), "wb") as file:
+            file.write(data)
+
+    def copied(self, name):
+        return os.path.lexists(os.path.join(self.target, name))
+
+    def story(self):
+        return f"status: {self.mirror.status_text()}\nlog:\n{self.mirror.log()}"
+
+    def settle(self):
+        self.settled(self.mirror, self.source, self.target)
+
+    def until_failing(self, path, text):
+        """That file alone fails, and `status` says why."""
+        def failing():
+            target = self.mirror.target()
+            return target["failing_count"] == 1 and target["failing"]
+        found = until(failing, lambda: f"{path} is told of; {self.story()}")
+        self.assertEqual([one["path"] for one in found], [path])
+        self.assertIn(text, found[0]["error"])
+        self.assertEqual(fanmirror("wait", "--socket", self.mirror.socket, "--timeout", "1s").returncode, 1)
+
+    def assert_others_flow(self):
+        for i in range(50):
+            self.write(f"other{i}")
+        until(lambda: all(self.copied(f"other{i}") for i in range(50)), lambda: f"the others arrive; {self.story()}")
+
+
+class TooLong(RefusedCase):
+    kind = "xfs"
+
+    def test_a_symlink_that_is_too_long_for_the_target(self):
+        self.mirror.start()
+        os.symlink(LONG, os.path.join(self.source, "long"))
+        self.until_failing("long", "shorter names")
+        self.assert_others_flow()
+        self.assertFalse(self.copied("long"))
+        # It has no worse fate after a restart, and the cure works at once.
+        self.mirror.restart()
+        self.until_failing("long", "shorter names")
+        os.unlink(os.path.join(self.source, "long"))
+        os.symlink("short", os.path.join(self.source, "long"))
+        self.settle()
+        self.assertEqual(self.mirror.target()["failing_count"], 0)
+
+
+class FullState(RefusedCase):
+    def test_a_full_state_directory(self):
+        os.makedirs(self.mirror.state_dir, mode=0o700, exist_ok=True)
+        run("mount", "-t", "tmpfs", "-o", "size=80m,mode=700", "tmpfs", self.mirror.state_dir)
+        self.addCleanup(run, "umount", "-l", self.mirror.state_dir)
+        self.mirror.start()
+        self.write("before")
+        self.settle()
+        filler = os.path.join(self.mirror.state_dir, "filler")
+        with open(filler, "wb") as file, self.assertRaises(OSError):
+            while True:
+                file.write(bytes(65536))
+                file.flush()
+        for i in range(20_000):
+            self.write(f"file_with_a_name_that_takes_its_room_{i}", b"")
+        until(lambda: "make room" in self.mirror.target()["last_error"], lambda: f"it says that there is no room; {self.story()}")
+        self.assertIsNone(self.mirror.process.poll())
+        os.unlink(filler)
+        self.settle()
+        self.assertEqual(self.mirror.target()["last_error"], "")
+
+
+if __name__ == "__main__":
+    main()
