@@ -99,6 +99,10 @@ void Sender::TakePart(read::Part part, std::string* out) {
     if (putting_) wire::AppendData(data->offset, data->bytes, out);
   } else if (const auto* end = std::get_if<read::End>(&part)) {
     OnEnd(*end, out);
+  } else if (result().read && result().kind == OpResult::Kind::kApplied && !putting_) {
+    // It was sent as it was at its beginning, and is applied; only whether it changed meanwhile is not known.
+    result().raced = result().record.racy = true;
+    FinishOp();
   } else if (std::holds_alternative<read::Gone>(part)) {
     Abandon(OpResult::Kind::kGone, model::Failure(Reaction::kLookAgain, "gone from the source"), out);
   } else if (std::holds_alternative<read::Moved>(part)) {

@@ -8,6 +8,7 @@ namespace fanmirror::simulation {
 // draws otherwise; each fault that was mended has a test of its own beside the code.
 inline constexpr std::uint64_t kKeptSeeds[] = {
     1,    // connected again with nothing pending, a target stayed "syncing" for ever
+    481,  // the source's disk failed after a directory was made on the target, which was then forgotten there
     501,  // a file that left for an excluded name was written there, with its size and mtime kept, and came back
 };
 
