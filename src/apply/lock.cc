@@ -15,6 +15,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "apply/text_lines.h"
 #include "model/failure.h"
 
 namespace fanmirror::apply {
@@ -31,14 +32,6 @@ struct Recorded {
 
 absl::Status Failed(std::string_view call, int errno_value) {
   return model::SystemFailure(model::Reaction::kReconnect, call, ".fanmirror/lock", errno_value);
-}
-
-std::optional<std::string> TakeLine(std::string_view key, std::string_view* text) {
-  const std::size_t end = text->find('\n');
-  if (end == std::string_view::npos || !text->starts_with(key)) return std::nullopt;
-  std::string value(text->substr(key.size(), end - key.size()));
-  text->remove_prefix(end + 1);
-  return value;
 }
 
 // nullopt: the holder is about to write it, or it is damaged.

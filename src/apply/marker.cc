@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "absl/strings/str_cat.h"
+#include "apply/text_lines.h"
 #include "model/failure.h"
 #include "os/unique_fd.h"
 
@@ -21,14 +22,6 @@ constexpr std::size_t kMaxBytes = 8192;
 
 absl::Status Failed(std::string_view call, int errno_value) {
   return model::SystemFailure(model::Reaction::kReconnect, call, ".fanmirror/marker", errno_value);
-}
-
-std::optional<std::string> TakeLine(std::string_view key, std::string_view* text) {
-  const std::size_t end = text->find('\n');
-  if (end == std::string_view::npos || !text->starts_with(key)) return std::nullopt;
-  std::string value(text->substr(key.size(), end - key.size()));
-  text->remove_prefix(end + 1);
-  return value;
 }
 
 }  // namespace

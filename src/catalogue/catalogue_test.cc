@@ -11,6 +11,7 @@
 #include "catalogue/codec.h"
 #include "catalogue/environment.h"
 #include "catalogue/record_format.h"
+#include "catalogue/catalogue_for_test.h"
 #include "catalogue/scratch_for_test.h"
 #include "model/failure.h"
 
@@ -26,16 +27,8 @@ std::vector<Effect> File(const Name& name, const FileId& id, std::uint64_t size)
   return {{Effect::Kind::kSetNode, id, {}, {}, record}, {Effect::Kind::kSetName, id, name, {}, {}}};
 }
 
-class CatalogueTest : public testing::Test {
+class CatalogueTest : public OpenCatalogueTest {
  protected:
-  void SetUp() override { Open(); }
-  void Open() {
-    catalogue_.reset();
-    auto catalogue = Catalogue::Open(dir());
-    ASSERT_TRUE(catalogue.ok()) << catalogue.status().ToString();
-    catalogue_ = *std::move(catalogue);
-  }
-  std::string dir() const { return scratch_.path() + "/catalogue"; }
   absl::Status OpenStatus() {
     catalogue_.reset();
     return Catalogue::Open(dir()).status();
@@ -52,8 +45,6 @@ class CatalogueTest : public testing::Test {
     ASSERT_STATUS_OK(txn->Put(dbi, key, value));
     ASSERT_STATUS_OK(txn->Commit());
   }
-  Scratch scratch_;
-  std::unique_ptr<Catalogue> catalogue_;
   const Name x{TestId(1), "x"};
   const FileId a = TestId(10);
 };

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "catalogue/catalogue.h"
+#include "catalogue/catalogue_for_test.h"
 #include "catalogue/scratch_for_test.h"
 #include "catalogue/seal.h"
 #include "catalogue/store_check.h"
@@ -23,15 +24,8 @@ using model::Name;
 constexpr std::uint64_t kNodes = 3000;
 constexpr std::uint64_t kLinks = 400;  // names of one node: its record needs pages of its own
 
-class DamageTest : public testing::Test {
+class DamageTest : public OpenCatalogueTest {
  protected:
-  void SetUp() override { Open(); }
-  void Open() {
-    catalogue_.reset();
-    auto catalogue = Catalogue::Open(dir());
-    ASSERT_TRUE(catalogue.ok()) << catalogue.status().ToString();
-    catalogue_ = *std::move(catalogue);
-  }
   // Several batches, so that there are free pages, branches and records of all sizes.
   void Fill() {
     for (std::uint64_t batch = 1; batch <= 5; ++batch) {
@@ -61,7 +55,6 @@ class DamageTest : public testing::Test {
     }
     catalogue_->nodes();
   }
-  std::string dir() const { return scratch_.path() + "/catalogue"; }
   std::string data() const { return dir() + "/data.mdb"; }
   void Overwrite(std::uint64_t at, const std::string& bytes) const {
     std::fstream file(data(), std::ios::in | std::ios::out | std::ios::binary);
@@ -69,9 +62,6 @@ class DamageTest : public testing::Test {
     file << bytes << std::flush;
     ASSERT_TRUE(file.good());
   }
-
-  Scratch scratch_;
-  std::unique_ptr<Catalogue> catalogue_;
 };
 
 TEST_F(DamageTest, ASoundStoreIsKept) {
