@@ -159,6 +159,8 @@ bool Planner::TryExchange(const Name& name, const Name& other, const Node& wante
   if (directories && name.dir != other.dir) return false;
   if (PlaceParent(other.dir) == Placing::kBlocked || !paths_.OfDirectory(other.dir)) return false;
   if (now_.Child(name) != occupant || now_.Child(other) != wanted.id) return false;  // placing the parent moved them
+  RenewBeforeMove(wanted);
+  RenewBeforeMove(*other_wish);
 
   Op op;
   op.kind = Op::Kind::kExchange;
@@ -184,6 +186,7 @@ void Planner::Attach(const Name& name, const Node& node) {
     return;
   }
   if (const auto from = LosingName(node.id)) {
+    RenewBeforeMove(node);
     EmitRename(*from, name, node.id);
     return;
   }

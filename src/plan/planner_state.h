@@ -52,6 +52,10 @@ class Planner {
 
   // renewal.cc: content and metadata
   void Renew(const model::FileId& id, const model::Metadata& metadata);
+  // The content of a file that is to get another name is renewed under the one that it has on the target: what it holds there
+  // may be half of what was written when it was read, and must not be seen in the place of a whole file that it replaces.
+  // Nothing for what has no place on the target but in limbo.
+  void RenewBeforeMove(const model::Node& node);
   void RenewDirectories();
 
   // Emits the op with its effects. kMake, kPut, kSetMetadata get kSetNode besides, from `metadata`.

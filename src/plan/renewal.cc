@@ -66,6 +66,24 @@ void Planner::Renew(const FileId& id, const Metadata& metadata) {
   }
 }
 
+void Planner::RenewBeforeMove(const model::Node& node) {
+  const auto record = now_.Node(node.id);
+  if (node.metadata.type != NodeType::kRegular || !record || fresh_.contains(node.id)) return;
+  switch (Compare(*record, node.metadata,
+                  {.written = facts_.content.contains(node.id), .suspect = facts_.suspect.contains(node.id)})) {
+    case Difference::kContent:
+    case Difference::kCheckContent:
+      break;
+    default:
+      return;
+  }
+  const std::size_t before = plan_.steps.size();
+  Renew(node.id, node.metadata);
+  if (plan_.steps.size() == before) return;
+  plan_.steps[before].op.names = wanted_.at(node.id);
+  fresh_.insert(node.id);
+}
+
 void Planner::RenewDirectories() {
   std::vector<FileId> dirs(touched_.begin(), touched_.end());
   std::sort(dirs.begin(), dirs.end());

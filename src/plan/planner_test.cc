@@ -1,0 +1,112 @@
+#include "plan/planner.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+
+namespace fanmirror::plan {
+namespace {
+
+using catalogue::Effect;
+using model::FileId;
+using model::Name;
+using model::NodeType;
+using model::Op;
+
+FileId Id(std::uint64_t number) {
+  return model::FileId::FromHandle(1, {reinterpret_cast<const char*>(&number), sizeof number}).value();
+}
+
+// What the target holds at first: nothing.
+class Empty : public catalogue::View {
+ public:
+  std::optional<catalogue::Record> Node(const FileId&) const override { return std::nullopt; }
+  std::optional<FileId> Child(const Name&) const override { return std::nullopt; }
+  std::vector<Name> NamesOf(const FileId&) const override { return {}; }
+  void ForEachChild(const FileId&,
+                    absl::FunctionRef<bool(const std::string&, const FileId&)>) const override {}
+};
+
+// Two files in the root, `new` and `whole`, which the target holds with a size of 1.
+class Moves : public testing::Test {
+ protected:
+  Moves() {
+    Effect root{.kind = Effect::Kind::kSetNode, .id = kRoot, .name = {}, .to = {}, .record = {}};
+    root.record.metadata.type = NodeType::kDirectory;
+    expected_.Apply(1, root);
+    Holds(kNew, "new");
+    Holds(kOld, "whole");
+  }
+  void Holds(const FileId& id, const std::string& name) {
+    Effect node{.kind = Effect::Kind::kSetNode, .id = id, .name = {}, .to = {}, .record = {}};
+    node.record.metadata = File(1);
+    expected_.Apply(1, node);
+    expected_.Apply(
+        1, {.kind = Effect::Kind::kSetName, .id = id, .name = {kRoot, name}, .to = {}, .record = {}});
+  }
+  static model::Metadata File(std::uint64_t size) {
+    model::Metadata metadata;
+    metadata.type = NodeType::kRegular;
+    metadata.size = size;
+    return metadata;
+  }
+  // The name means a file of this size now, or nothing.
+  void Sees(const std::string& name, const FileId& id, std::uint64_t size) {
+    facts_.names[{kRoot, name}].node = model::Node{id, File(size)};
+  }
+  void SeesNothing(const std::string& name) { facts_.names[{kRoot, name}]; }
+  std::vector<std::string> Ops() {
+    std::vector<std::string> ops;
+    for (const Step& step : MakePlan(facts_, {.root = kRoot}, 2, &expected_).steps) {
+      const Op& op = step.op;
+      const std::string from = op.from.empty() ? "" : absl::StrCat(op.from, " -> ");
+      if (op.kind == Op::Kind::kPut) {
+        ops.push_back(absl::StrCat("put ", op.path));
+        EXPECT_EQ(op.names, facts_names_) << "where the source has what is read";
+      } else if (op.kind == Op::Kind::kRename || op.kind == Op::Kind::kExchange) {
+        ops.push_back(absl::StrCat(op.kind == Op::Kind::kRename ? "rename " : "exchange ", from, op.path));
+      } else if (op.type != NodeType::kDirectory) {
+        ops.push_back(absl::StrCat("other ", op.path));
+      }
+    }
+    return ops;
+  }
+
+  const FileId kRoot = Id(1), kNew = Id(2), kOld = Id(3);
+  Empty empty_;
+  catalogue::Expected expected_{&empty_};
+  Facts facts_;
+  std::vector<Name> facts_names_;
+};
+
+TEST_F(Moves, AFileThatIsAsItWasIsOnlyRenamed) {
+  Sees("whole", kNew, 1);
+  SeesNothing("new");
+  facts_.fates[kOld] = Fate::kGone;
+  EXPECT_EQ(Ops(), std::vector<std::string>{"rename new -> whole"});
+}
+
+// It may have been read when half of it was written: that must not stand in the place of the whole file
+// before it.
+TEST_F(Moves, AFileIsRenewedBeforeItTakesThePlaceOfAnother) {
+  Sees("whole", kNew, 2);
+  SeesNothing("new");
+  facts_.fates[kOld] = Fate::kGone;
+  facts_names_ = {{kRoot, "whole"}};
+  EXPECT_EQ(Ops(), (std::vector<std::string>{"put new", "rename new -> whole"}));
+}
+
+TEST_F(Moves, OneOfTwoIsRenewedBeforeTheyChangePlaces) {
+  Sees("whole", kNew, 2);
+  Sees("new", kOld, 1);
+  facts_names_ = {{kRoot, "whole"}};
+  EXPECT_EQ(Ops(), (std::vector<std::string>{"put new", "exchange whole -> new"}));
+}
+
+}  // namespace
+}  // namespace fanmirror::plan
