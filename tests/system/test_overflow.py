@@ -6,12 +6,12 @@ import signal
 
 from lib import judge
 from lib.case import FILESYSTEM, main
-from lib.service_case import DATA, ServiceCase
+from lib.service_case import ServiceCase
 
-QUEUE_SYSCTL = "/proc/sys/fs/fanotify/max_queued_events"
-KEPT = 1000  # events, of a bounded queue
-DEFAULT = 16_384  # what the kernel keeps unless somebody raises it
-FILES = 20  # of start_and_settle
+with open("/proc/sys/fs/fanotify/max_queued_events") as file:
+    KEPT = int(file.read())  # events, by a bounded queue
+TOO_MANY = KEPT + 2000  # files
+BALLAST = 8 << 20  # bytes that nobody changes: far more than all new names cost
 
 
 class OverflowCase(ServiceCase):
@@ -34,39 +34,27 @@ class OverflowCase(ServiceCase):
 class Bounded(OverflowCase):
     daemon = {"bounded_queue": True}
 
-    def start_bounded(self):
-        """The queue is as long as is said when it is made."""
-        with open(QUEUE_SYSCTL) as file:
-            before = file.read()
-        self.addCleanup(self.set_queue, before)
-        self.set_queue(KEPT)
-        try:
-            self.start_and_settle()
-        finally:
-            self.set_queue(before)
-
-    @staticmethod
-    def set_queue(value):
-        with open(QUEUE_SYSCTL, "w") as file:
-            file.write(str(value))
+    def start_with_ballast(self):
+        self.write("ballast", os.urandom(BALLAST))
+        self.start_and_settle()
 
     def assert_scanned_and_little_sent(self, scans_before, sent_before):
         self.settle()
         self.assertGreater(self.counter("overflows"), 0)
         self.assertGreater(self.counter("scans"), scans_before)
-        self.assertLess(self.mirror.wire_bytes() - sent_before, FILES // 2 * DATA, "what is equal is not sent again")
+        self.assertLess(self.mirror.wire_bytes() - sent_before, BALLAST, "what is equal is not sent again")
 
     def test_while_it_does_not_read(self):
-        self.start_bounded()
+        self.start_with_ballast()
         sent, pid = self.mirror.wire_bytes(), self.mirror.process.pid
-        self.make_many_unread(3 * KEPT)
+        self.make_many_unread(TOO_MANY)
         self.assert_scanned_and_little_sent(1, sent)
         self.assertEqual(self.mirror.status()["pid"], pid)
 
     def test_while_it_is_dead(self):
-        self.start_bounded()
+        self.start_with_ballast()
         self.mirror.kill()
-        self.make_many(3 * KEPT)
+        self.make_many(TOO_MANY)
         self.mirror.start()
         self.assert_scanned_and_little_sent(0, 0)
         self.mirror.restart()
@@ -81,9 +69,9 @@ class Bounded(OverflowCase):
                                  "target": [{"name": "near", "path": target}]})
         self.mirror.write_config()
         self.first_scans = 2
-        self.start_bounded()
+        self.start_with_ballast()
         sent = self.mirror.wire_bytes()
-        self.make_many_unread(3 * KEPT)
+        self.make_many_unread(TOO_MANY)
         self.assert_scanned_and_little_sent(2, sent)
         with open(os.path.join(source, "new"), "w"):
             pass
@@ -93,11 +81,11 @@ class Bounded(OverflowCase):
 
 
 class Unbounded(OverflowCase):
-    def test_more_than_the_default(self):
+    def test_more_than_a_bounded_one_keeps(self):
         self.start_and_settle()
-        self.make_many_unread(DEFAULT + 2000)
+        self.make_many_unread(TOO_MANY)
         self.settle()
-        self.assertGreater(self.counter("events"), DEFAULT)
+        self.assertGreater(self.counter("events"), KEPT)
         self.assertEqual((self.counter("overflows"), self.counter("scans")), (0, 1))
 
 
