@@ -47,7 +47,7 @@ Planner::Placing Planner::Place(const Name& name) {
     progress_.erase(name);
     return Placing::kBlocked;
   }
-  const bool known_directory = node.metadata.type == NodeType::kDirectory && now_.Node(node.id).has_value();
+  const bool known_directory = node.metadata.type == NodeType::kDirectory && !now_.NamesOf(node.id).empty();
   if (!paths_.OfDirectory(name.dir) || (known_directory && !LosingName(node.id))) {
     Postpone(name);
     return Placing::kDone;
@@ -181,7 +181,9 @@ bool Planner::TryExchange(const Name& name, const Name& other, const Node& wante
 }
 
 void Planner::Attach(const Name& name, const Node& node) {
-  if (!now_.Node(node.id)) {
+  // Known without a name: it failed to be made, though something of it is there. Where that is a directory, the target refuses
+  // to make it again, and is listed.
+  if (now_.NamesOf(node.id).empty()) {
     Create(name, node);
     return;
   }

@@ -101,6 +101,17 @@ TEST_F(Moves, AFileIsRenewedBeforeItTakesThePlaceOfAnother) {
   EXPECT_EQ(Ops(), (std::vector<std::string>{"put new", "rename new -> whole"}));
 }
 
+// What failed to be made half-way may be known without a name.
+TEST_F(Moves, WhatIsKnownWithoutANameIsMade) {
+  const FileId half = Id(4);
+  Effect node{.kind = Effect::Kind::kSetNode, .id = half, .name = {}, .to = {}, .record = {}};
+  node.record.metadata = File(1);
+  expected_.Apply(1, node);
+  Sees("half", half, 1);
+  facts_names_ = {{kRoot, "half"}};
+  EXPECT_EQ(Ops(), std::vector<std::string>{"put half"});
+}
+
 TEST_F(Moves, OneOfTwoIsRenewedBeforeTheyChangePlaces) {
   Sees("whole", kNew, 2);
   Sees("new", kOld, 1);

@@ -46,12 +46,7 @@ void ReplicatorImpl::HoldBack(const std::vector<Change>& held, const Since& sinc
   if (held.empty()) return;
   const std::int64_t now = os::BoottimeNs();
   for (const Change& change : held) {
-    retries_.push_back({.change = change,
-                        .due_ns = PendingSet::kHeldNs,
-                        .failed = false,
-                        .error = "",
-                        .first_ns = since.sequence == 0 ? now : since.ns,
-                        .first_sequence = since.sequence});
+    Retry({.change = change, .due_ns = PendingSet::kHeldNs, .failed = false, .error = ""}, since);
   }
   guard_.HeldBack(now);
 }

@@ -76,12 +76,6 @@ class ReplicatorImpl : public Replicator {
   mutable std::mutex mutex_;
 
  private:
-  // The oldest change that something is done for.
-  struct Since {
-    std::uint64_t sequence = 0;  // 0: none
-    std::int64_t ns = 0;
-    void Include(const Proof& proof);
-  };
   // A proof that is let go once a batch is acknowledged and committed.
   struct Deferred {
     std::uint64_t batch;
@@ -173,6 +167,8 @@ class ReplicatorImpl : public Replicator {
   void DoubtTimes(const model::FileId& dir);
   void AddRetry(const model::Change& change, const std::string& path, const absl::Status& status, const Since& since);
   void LookAgain(const model::Change& change, std::int64_t delay_ns, const Since& since);
+  // `retry` without what it is done for: that is added.
+  void Retry(catalogue::PendingSet::Retry retry, const Since& since);
   bool AnythingToCommit() const;
   bool CommitDue() const;
   absl::Status Commit();

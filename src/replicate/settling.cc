@@ -8,6 +8,7 @@
 namespace fanmirror::replicate {
 
 using catalogue::Effect;
+using catalogue::PendingSet;
 using catalogue::Record;
 using model::Change;
 using model::NodeType;
@@ -120,7 +121,7 @@ std::vector<Effect> ReplicatorImpl::EffectsOf(const plan::Step& step, const OpRe
 void ReplicatorImpl::TakeFailure(const Batch& batch, std::size_t index) {
   const Op& op = batch.steps[index].op;
   const OpResult& result = batch.results[index];
-  const Since since{batch.first_sequence, batch.first_ns};
+  const Since& since = batch.since;
   // Nothing builds on metadata, and that the node is gone its names tell.
   if (result.kind == OpResult::Kind::kGone && op.kind == Op::Kind::kSetMetadata) return;
   drain_ = true;
@@ -167,24 +168,28 @@ void ReplicatorImpl::AddRetry(const Change& change, const std::string& path, con
   const auto it = attempts_.find(KeyOf(change));
   const int attempts = it == attempts_.end() ? 0 : it->second;
   const std::int64_t pause = std::min(back_off.last_ns, back_off.first_ns << std::min(attempts, 10));
-  const std::int64_t now = os::BoottimeNs();
-  retries_.push_back({.change = change,
-                      .due_ns = now + pause,
-                      .failed = true,
-                      .error = std::string(status.message()),
-                      .first_ns = since.sequence == 0 ? now : since.ns,
-                      .first_sequence = since.sequence,
-                      .path = path});
+  Retry({.change = change,
+         .due_ns = os::BoottimeNs() + pause,
+         .failed = true,
+         .error = std::string(status.message()),
+         .path = path},
+        since);
 }
 
 void ReplicatorImpl::LookAgain(const Change& change, std::int64_t delay_ns, const Since& since) {
-  const std::int64_t now = os::BoottimeNs();
-  retries_.push_back({.change = change,
-                      .due_ns = now + delay_ns,
-                      .failed = false,
-                      .error = "",
-                      .first_ns = since.sequence == 0 ? now : since.ns,
-                      .first_sequence = since.sequence});
+  Retry({.change = change, .due_ns = os::BoottimeNs() + delay_ns, .failed = false, .error = ""}, since);
+}
+
+void ReplicatorImpl::Retry(PendingSet::Retry retry, const Since& since) {
+  retry.first_ns = since.sequence == 0 ? os::BoottimeNs() : since.ns;
+  retry.first_sequence = since.sequence;
+  const std::string key = KeyOf(retry.change);
+  for (const ProofHandle& proof : since.proofs) {
+    const bool of_it = std::ranges::any_of(
+        proof->entries, [&](const PendingSet::Entry& entry) { return KeyOf(entry.change) == key; });
+    if (of_it) return proof->retries.push_back(std::move(retry));
+  }
+  retries_.push_back(std::move(retry));
 }
 
 bool ReplicatorImpl::AnythingToCommit() const {

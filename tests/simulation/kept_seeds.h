@@ -9,6 +9,7 @@ namespace fanmirror::simulation {
 inline constexpr std::uint64_t kKeptSeeds[] = {
     1,    // connected again with nothing pending, a target stayed "syncing" for ever
     481,  // the source's disk failed after a directory was made on the target, which was then forgotten there
+    492,  // a directory failed half-way: what came below it was put off for ever, and a barrier fell meanwhile
     501,  // a file that left for an excluded name was written there, with its size and mtime kept, and came back
 };
 
