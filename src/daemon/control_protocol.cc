@@ -13,9 +13,20 @@ using nlohmann::json;
 
 constexpr char kCommands[] = "status, wait, verify, approve, adopt";
 
-// Its choice is a job and perhaps a target.
-bool NamesAJob(Request::Command command) {
-  return command == Request::Command::kApprove || command == Request::Command::kAdopt;
+// Of a command that needs a job and perhaps a target; null for the others.
+template <typename AnyRequest>  // const or not
+auto ChoiceOf(AnyRequest* request) -> decltype(&request->choice) {
+  switch (request->command) {
+    case Request::Command::kVerify:
+      return &request->verify.choice;
+    case Request::Command::kApprove:
+    case Request::Command::kAdopt:
+      return &request->choice;
+    case Request::Command::kStatus:
+    case Request::Command::kWait:
+      break;
+  }
+  return nullptr;
 }
 
 absl::Status Refusal(const std::string& line) {
@@ -66,17 +77,15 @@ absl::Status ReadField(const std::string& key, const json& value, Request* reque
   const bool wait = request->command == Request::Command::kWait;
   const bool status = request->command == Request::Command::kStatus;
   const bool verify = request->command == Request::Command::kVerify;
-  const bool names_a_job = NamesAJob(request->command);
+  TargetChoice* const choice = ChoiceOf(request);
   if (key == "command") return absl::OkStatus();
   if (wait && key == "job") return ReadText(value, key, &request->barrier.job);
   if (wait && key == "target") return ReadText(value, key, &request->barrier.target);
   if (wait && key == "timeout_seconds") return ReadTimeout(value, &request->barrier.timeout);
-  if (verify && key == "job") return ReadText(value, key, &request->verify.choice.job);
-  if (verify && key == "target") return ReadText(value, key, &request->verify.choice.target);
   if (verify && key == "content") return ReadFlag(value, key, &request->verify.content);
   if (verify && key == "repair") return ReadFlag(value, key, &request->verify.repair);
-  if (names_a_job && key == "job") return ReadText(value, key, &request->choice.job);
-  if (names_a_job && key == "target") return ReadText(value, key, &request->choice.target);
+  if (choice != nullptr && key == "job") return ReadText(value, key, &choice->job);
+  if (choice != nullptr && key == "target") return ReadText(value, key, &choice->target);
   if (status && key == "follow") return ReadFlag(value, key, &request->follow);
   return Refusal(absl::StrCat("unknown field ", model::QuotePath(key), " for this command"));
 }
@@ -93,33 +102,39 @@ absl::StatusOr<Request> ParseRequest(std::string_view line) {
   for (const auto& [key, value] : object.items()) {
     if (absl::Status status = ReadField(key, value, &request); !status.ok()) return status;
   }
-  if (NamesAJob(request.command) && request.choice.job.empty()) {
-    return Refusal("this command needs a \"job\"");
-  }
-  if (request.command == Request::Command::kVerify && request.verify.choice.job.empty()) {
-    return Refusal("this command needs a \"job\"");
-  }
+  const TargetChoice* const choice = ChoiceOf(&request);
+  if (choice != nullptr && choice->job.empty()) return Refusal("this command needs a \"job\"");
   return request;
 }
 
 std::string FormatRequest(const Request& request) {
-  json object;
-  if (request.command == Request::Command::kStatus) {
-    object = {{"command", "status"}, {"follow", request.follow}};
-  } else if (NamesAJob(request.command)) {
-    const bool adopt = request.command == Request::Command::kAdopt;
-    object = {{"command", adopt ? "adopt" : "approve"}, {"job", request.choice.job}};
-    if (!request.choice.target.empty()) object["target"] = request.choice.target;
-  } else if (request.command == Request::Command::kVerify) {
-    object = {{"command", "verify"},
-              {"job", request.verify.choice.job},
-              {"content", request.verify.content},
-              {"repair", request.verify.repair}};
-    if (!request.verify.choice.target.empty()) object["target"] = request.verify.choice.target;
-  } else {
-    object = {{"command", "wait"}, {"timeout_seconds", absl::ToDoubleSeconds(request.barrier.timeout)}};
-    if (!request.barrier.job.empty()) object["job"] = request.barrier.job;
-    if (!request.barrier.target.empty()) object["target"] = request.barrier.target;
+  json object = json::object();
+  if (const TargetChoice* const choice = ChoiceOf(&request)) {
+    object["job"] = choice->job;
+    if (!choice->target.empty()) object["target"] = choice->target;
+  }
+  switch (request.command) {
+    case Request::Command::kStatus:
+      object["command"] = "status";
+      object["follow"] = request.follow;
+      break;
+    case Request::Command::kWait:
+      object["command"] = "wait";
+      object["timeout_seconds"] = absl::ToDoubleSeconds(request.barrier.timeout);
+      if (!request.barrier.job.empty()) object["job"] = request.barrier.job;
+      if (!request.barrier.target.empty()) object["target"] = request.barrier.target;
+      break;
+    case Request::Command::kVerify:
+      object["command"] = "verify";
+      object["content"] = request.verify.content;
+      object["repair"] = request.verify.repair;
+      break;
+    case Request::Command::kApprove:
+      object["command"] = "approve";
+      break;
+    case Request::Command::kAdopt:
+      object["command"] = "adopt";
+      break;
   }
   return Dump(object);
 }

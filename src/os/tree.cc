@@ -115,6 +115,11 @@ bool SameNode(const FileId& id, std::uint64_t inode, int dir_fd, const char* nam
   return IdAt(dir_fd, name, &again) == 0 && again == id;
 }
 
+absl::StatusOr<std::optional<UniqueFd>> NoneIfNoDirectory(absl::StatusOr<std::optional<UniqueFd>> opened) {
+  if (!opened.ok() && model::ErrnoOf(opened.status()) == ENOTDIR) return std::nullopt;
+  return opened;
+}
+
 // nullopt for what is no entry to us.
 absl::StatusOr<std::optional<model::Node>> ToNode(const std::string& name, const struct statx& found, model::Node node) {
   if (IsSubvolumePlaceholder(node.id)) return std::nullopt;
@@ -210,10 +215,16 @@ absl::StatusOr<std::optional<UniqueFd>> Tree::OpenNode(const FileId& id, int fla
   return fd;
 }
 
+absl::StatusOr<std::optional<UniqueFd>> Tree::OpenDirectory(const FileId& id) const {
+  return NoneIfNoDirectory(OpenNode(id, O_RDONLY | O_DIRECTORY | O_NOATIME));
+}
+
+absl::StatusOr<std::optional<UniqueFd>> Tree::HoldDirectory(const FileId& id) const {
+  return NoneIfNoDirectory(OpenHandle(id, O_PATH | O_DIRECTORY));
+}
+
 absl::StatusOr<std::optional<model::Node>> Tree::Look(const model::Name& name) const {
-  absl::StatusOr<std::optional<UniqueFd>> dir = OpenHandle(name.dir, O_PATH | O_DIRECTORY);
-  // It lives and is no directory, so it has no entries: whoever asks took it for one.
-  if (!dir.ok() && model::ErrnoOf(dir.status()) == ENOTDIR) return std::nullopt;
+  absl::StatusOr<std::optional<UniqueFd>> dir = HoldDirectory(name.dir);
   if (!dir.ok()) return dir.status();
   if (!dir->has_value()) return std::nullopt;
   return LookAt((*dir)->get(), name.name);

@@ -28,10 +28,14 @@ class Tree {
   // O_CLOEXEC are added. nullopt when the node is gone: no name left, though it may still be open somewhere.
   // What only seems gone because its filesystem was shut down is an error.
   absl::StatusOr<std::optional<UniqueFd>> OpenNode(const model::FileId& id, int flags) const;
+  // The same for listing it (O_RDONLY, without an atime). nullopt also for what lives and is no directory: it has no
+  // entries, and whoever asks took it for one.
+  absl::StatusOr<std::optional<UniqueFd>> OpenDirectory(const model::FileId& id) const;
 
   // Where a node that `fd` has open lies below the root ("": it is the root), as it was at one moment of the call: no rename
-  // of whatever directory is seen half (but where the path is longer than PATH_MAX). nullopt: not below the root, or not known, which is so for what is no directory and
-  // was opened by its id when the kernel had no name of it in its cache, or met another one of its names.
+  // of whatever directory is seen half (but where the path is longer than PATH_MAX). nullopt: not below the root, or not
+  // known, which is so for what is no directory and was opened by its id when the kernel had no name of it in its cache,
+  // or met another one of its names.
   absl::StatusOr<std::optional<std::string>> PathOfOpen(const model::FileId& id, int fd) const;
   // The same by a name that the node may have.
   absl::StatusOr<std::optional<std::string>> PathByName(const model::FileId& id, const model::Name& name) const;
@@ -58,6 +62,8 @@ class Tree {
   Tree() = default;
   // As OpenNode, but opens what has no name left, too.
   absl::StatusOr<std::optional<UniqueFd>> OpenHandle(const model::FileId& id, int flags) const;
+  // O_PATH, for looking into it; nullopt as of OpenDirectory.
+  absl::StatusOr<std::optional<UniqueFd>> HoldDirectory(const model::FileId& id) const;
   // What LookAt gives for an entry that is not there, if the filesystem can be asked at all.
   absl::StatusOr<std::optional<model::Node>> NoEntry() const;
   // As LookAt, by a descriptor of the node: certain, however often the entry changes.

@@ -118,9 +118,9 @@ absl::StatusOr<std::optional<std::string>> Tree::PathOfOpen(const FileId& id, in
 }
 
 absl::StatusOr<std::optional<std::string>> Tree::PathByName(const FileId& id, const model::Name& name) const {
-  absl::StatusOr<std::optional<UniqueFd>> dir = OpenHandle(name.dir, O_PATH | O_DIRECTORY);
-  if (!dir.ok() && model::ErrnoOf(dir.status()) != ENOTDIR) return dir.status();
-  if (!dir.ok() || !dir->has_value()) return std::nullopt;
+  absl::StatusOr<std::optional<UniqueFd>> dir = HoldDirectory(name.dir);
+  if (!dir.ok()) return dir.status();
+  if (!dir->has_value()) return std::nullopt;
   const UniqueFd fd(::openat((*dir)->get(), name.name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
   if (!fd && errno != ENOENT) return LocateFailure("open", id, errno);
   FileId found;

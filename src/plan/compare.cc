@@ -7,6 +7,10 @@ using model::NodeType;
 
 bool IsAdopted(const catalogue::Record& record) { return record.metadata.ctime == model::Timestamp{}; }
 
+bool IsSuspect(const catalogue::Record& record, const Metadata& now) {
+  return record.racy || record.metadata.ctime != now.ctime;
+}
+
 Difference Compare(const catalogue::Record& record, const Metadata& now, Suspicion suspicion) {
   const Metadata& had = record.metadata;
   if (had.type != now.type) return Difference::kReplace;

@@ -19,6 +19,9 @@ struct Suspicion {
   bool suspect = false;  // a scan found another ctime, or the record is racily clean
 };
 
+// Whether a node that a scan or an audit came upon is suspect.
+bool IsSuspect(const catalogue::Record& record, const model::Metadata& now);
+
 // Decides by the record of what the target has and the source's node now.
 Difference Compare(const catalogue::Record& record, const model::Metadata& now, Suspicion suspicion);
 

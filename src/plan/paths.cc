@@ -2,16 +2,12 @@
 
 #include <vector>
 
+#include "model/path.h"
+
 namespace fanmirror::plan {
 
 using model::FileId;
 using model::Name;
-
-namespace {
-
-std::string Join(const std::string& dir, const std::string& name) { return dir.empty() ? name : dir + "/" + name; }
-
-}  // namespace
 
 std::optional<std::string> Paths::OfDirectory(const FileId& dir) {
   std::vector<Name> below;  // names from `dir` up to the nearest directory whose path is known
@@ -32,7 +28,7 @@ std::optional<std::string> Paths::OfDirectory(const FileId& dir) {
     below.push_back(names.front());
     at = names.front().dir;
   }
-  for (auto it = below.rbegin(); it != below.rend(); ++it) path = Join(path, it->name);
+  for (auto it = below.rbegin(); it != below.rend(); ++it) path = model::JoinPath(path, it->name);
   known_[dir] = path;
   return path;
 }
@@ -40,7 +36,7 @@ std::optional<std::string> Paths::OfDirectory(const FileId& dir) {
 std::optional<std::string> Paths::OfName(const Name& name) {
   const auto dir = OfDirectory(name.dir);
   if (!dir) return std::nullopt;
-  return Join(*dir, name.name);
+  return model::JoinPath(*dir, name.name);
 }
 
 bool Paths::IsWithin(FileId dir, const FileId& ancestor) const {

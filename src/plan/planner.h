@@ -50,8 +50,8 @@ struct Plan {
 // `expected`, to which the effects of the plan are applied under the number `round`.
 // Names are placed top-down: a directory before what is in it, and what is in the way before what takes its place; a
 // cycle is broken by setting one node aside into limbo. So no op finds its place occupied by what is still wanted, and no
-// directory is moved below itself. Then come deletes, then
-// content (but of what moves: before), then the times of the directories touched.
+// directory is moved below itself. Then come deletes, then content (but of
+// what moves: before), then the times of the directories touched.
 Plan MakePlan(const Facts& facts, const Policy& policy, std::uint64_t round, catalogue::Expected* expected);
 
 // Where a node is set aside on the target while it has no name.

@@ -6,6 +6,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "plan/compare.h"
 #include "plan/paths.h"
 #include "plan/planner.h"
 
@@ -56,6 +57,8 @@ class Planner {
   // may be half of what was written when it was read, and must not be seen in the place of a whole file that it replaces.
   // Nothing for what has no place on the target but in limbo.
   void RenewBeforeMove(const model::Node& node);
+  // nullopt: the target has no such node, or it is made by this plan.
+  std::optional<Difference> DifferenceOf(const model::FileId& id, const model::Metadata& metadata) const;
   void RenewDirectories();
 
   // Emits the op with its effects. kMake, kPut, kSetMetadata get kSetNode besides, from `metadata`.
@@ -74,7 +77,7 @@ class Planner {
   Plan plan_;
   absl::flat_hash_map<model::FileId, std::vector<model::Name>> wanted_;  // node -> names that shall mean it
   absl::flat_hash_map<model::Name, Progress> progress_;
-  absl::flat_hash_set<model::FileId> fresh_;     // made by this plan
+  absl::flat_hash_set<model::FileId> fresh_;     // made by this plan, or their content renewed
   absl::flat_hash_set<model::FileId> touched_;   // directories whose entries this plan changes
   std::vector<model::Name> doomed_;              // in limbo, to be removed at the end
   bool hold_ = false;                            // deletes are held back

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "catalogue/nothing_held_for_test.h"
 
 namespace fanmirror::plan {
 namespace {
@@ -21,16 +22,6 @@ using model::Op;
 FileId Id(std::uint64_t number) {
   return model::FileId::FromHandle(1, {reinterpret_cast<const char*>(&number), sizeof number}).value();
 }
-
-// What the target holds at first: nothing.
-class Empty : public catalogue::View {
- public:
-  std::optional<catalogue::Record> Node(const FileId&) const override { return std::nullopt; }
-  std::optional<FileId> Child(const Name&) const override { return std::nullopt; }
-  std::vector<Name> NamesOf(const FileId&) const override { return {}; }
-  void ForEachChild(const FileId&,
-                    absl::FunctionRef<bool(const std::string&, const FileId&)>) const override {}
-};
 
 // Two files in the root, `new` and `whole`, which the target holds with a size of 1.
 class Moves : public testing::Test {
@@ -78,8 +69,8 @@ class Moves : public testing::Test {
   }
 
   const FileId kRoot = Id(1), kNew = Id(2), kOld = Id(3);
-  Empty empty_;
-  catalogue::Expected expected_{&empty_};
+  catalogue::NothingHeld nothing_;
+  catalogue::Expected expected_{&nothing_};
   Facts facts_;
   std::vector<Name> facts_names_;
 };

@@ -11,12 +11,15 @@ using model::Name;
 using model::NodeType;
 using model::Op;
 
-void Planner::Renew(const FileId& id, const Metadata& metadata) {
+std::optional<Difference> Planner::DifferenceOf(const FileId& id, const Metadata& metadata) const {
   const auto record = now_.Node(id);
-  if (!record || fresh_.contains(id)) return;
-  const Difference difference =
-      Compare(*record, metadata, {.written = facts_.content.contains(id), .suspect = facts_.suspect.contains(id)});
-  if (difference == Difference::kNone) return;
+  if (!record || fresh_.contains(id)) return std::nullopt;
+  return Compare(*record, metadata, {.written = facts_.content.contains(id), .suspect = facts_.suspect.contains(id)});
+}
+
+void Planner::Renew(const FileId& id, const Metadata& metadata) {
+  const auto difference = DifferenceOf(id, metadata);
+  if (!difference || *difference == Difference::kNone) return;
   if (metadata.type == NodeType::kDirectory) {
     Touch(id);
     return;
@@ -33,10 +36,12 @@ void Planner::Renew(const FileId& id, const Metadata& metadata) {
   op.node = id;
   op.type = metadata.type;
   op.path = *path;
-  op.names = names;
+  const auto wanted = wanted_.find(id);
+  op.names = wanted != wanted_.end() ? wanted->second : names;
   op.concerns = {NodeChange(id)};
+  const auto record = now_.Node(id);
   const bool regular = metadata.type == NodeType::kRegular;
-  if (difference == Difference::kMetadata) {
+  if (*difference == Difference::kMetadata) {
     op.kind = Op::Kind::kSetMetadata;
     catalogue::Effect effect = SetNodeEffect(id, metadata);
     effect.record.content = record->content;
@@ -45,11 +50,12 @@ void Planner::Renew(const FileId& id, const Metadata& metadata) {
     return;
   }
   op.kind = regular ? Op::Kind::kPut : Op::Kind::kMake;
-  op.check_content = difference == Difference::kCheckContent;
+  op.check_content = *difference == Difference::kCheckContent;
   op.known_hash = record->content;
   const auto concerns = op.concerns;
   Touch(names.front().dir);
   Emit(std::move(op), {SetNodeEffect(id, metadata)}, regular ? metadata.size : 0);
+  fresh_.insert(id);
   // A put makes a new node on the target: the other names of a hard-link group follow it.
   for (std::size_t i = 1; i < names.size(); ++i) {
     Op link;
@@ -67,21 +73,9 @@ void Planner::Renew(const FileId& id, const Metadata& metadata) {
 }
 
 void Planner::RenewBeforeMove(const model::Node& node) {
-  const auto record = now_.Node(node.id);
-  if (node.metadata.type != NodeType::kRegular || !record || fresh_.contains(node.id)) return;
-  switch (Compare(*record, node.metadata,
-                  {.written = facts_.content.contains(node.id), .suspect = facts_.suspect.contains(node.id)})) {
-    case Difference::kContent:
-    case Difference::kCheckContent:
-      break;
-    default:
-      return;
-  }
-  const std::size_t before = plan_.steps.size();
-  Renew(node.id, node.metadata);
-  if (plan_.steps.size() == before) return;
-  plan_.steps[before].op.names = wanted_.at(node.id);
-  fresh_.insert(node.id);
+  if (node.metadata.type != NodeType::kRegular) return;
+  const auto difference = DifferenceOf(node.id, node.metadata);
+  if (difference == Difference::kContent || difference == Difference::kCheckContent) Renew(node.id, node.metadata);
 }
 
 void Planner::RenewDirectories() {

@@ -7,11 +7,11 @@
 #include <limits>
 #include <utility>
 
-#include "absl/hash/hash.h"
 #include "os/clock.h"
 #include "os/unique_fd.h"
 #include "plan/compare.h"
 #include "plan/planner.h"
+#include "replicate/name_hash.h"
 
 namespace fanmirror::replicate {
 
@@ -23,8 +23,6 @@ namespace {
 
 constexpr std::int64_t kSecondNs = 1'000'000'000;
 constexpr std::size_t kStepNames = Auditor::kNamesPerSecond * Auditor::kStepNs / kSecondNs;
-
-std::uint64_t HashName(const std::string& name) { return absl::Hash<std::string>()(name); }
 
 // The mtime of the record; 0 when there is none.
 std::int64_t ReadRecord(const std::string& path) {
@@ -111,11 +109,11 @@ Auditor::Difference Auditor::Compare(const Name& name, const model::Node& node) 
   if (name.dir != options_.tree->root() && !options_.expected->Node(name.dir)) return Difference::kNone;
   const auto record = options_.expected->Node(node.id);
   if (!record || options_.expected->Child(name) != node.id) return Difference::kDiffers;
-  const bool moved = record->metadata.ctime != node.metadata.ctime;
-  if (plan::Compare(*record, node.metadata, {.written = false, .suspect = moved || record->racy}) == plan::Difference::kNone) {
+  const bool suspect = plan::IsSuspect(*record, node.metadata);
+  if (plan::Compare(*record, node.metadata, {.written = false, .suspect = suspect}) == plan::Difference::kNone) {
     return Difference::kNone;
   }
-  return moved ? Difference::kDiffers : Difference::kRacy;
+  return record->metadata.ctime != node.metadata.ctime ? Difference::kDiffers : Difference::kRacy;
 }
 
 // The second look: what is pending by now was told.

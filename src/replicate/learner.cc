@@ -9,6 +9,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_split.h"
 #include "model/failure.h"
+#include "model/path.h"
 #include "plan/paths.h"
 #include "plan/planner.h"
 
@@ -32,8 +33,6 @@ constexpr std::size_t kEntriesAhead = 65'536;
 constexpr std::size_t kMaxWaitingBytes = std::size_t{256} << 20;
 
 std::size_t BytesOf(const std::string& path) { return path.size() + sizeof(FileId) + sizeof(std::string); }
-
-std::string Join(const std::string& dir, const std::string& name) { return dir.empty() ? name : dir + "/" + name; }
 
 Effect SetNode(const FileId& id, model::Metadata metadata) {
   metadata.ctime = {};  // marks it as learnt: see plan::IsAdopted
@@ -157,7 +156,7 @@ absl::StatusOr<std::size_t> Learner::LearnListing(const Directory& dir, std::vec
 }
 
 absl::Status Learner::LearnEntry(const Directory& dir, const wire::ListedEntry& entry, std::vector<Directory>* stack) {
-  const std::string path = Join(dir.path, entry.name);
+  const std::string path = model::JoinPath(dir.path, entry.name);
   const bool directory = entry.metadata.type == NodeType::kDirectory;
   if (dir.id == tree_->root() && entry.name == ".fanmirror") return absl::OkStatus();
   if (!InLimbo(path) && selection_->Excludes(path, directory)) return absl::OkStatus();

@@ -2,10 +2,11 @@
 
 #include <algorithm>
 
-#include "absl/hash/hash.h"
 #include "model/failure.h"
+#include "model/path.h"
 #include "plan/compare.h"
 #include "plan/planner.h"
+#include "replicate/name_hash.h"
 
 namespace fanmirror::replicate {
 
@@ -17,16 +18,8 @@ using plan::Fate;
 using plan::NameChange;
 using plan::Observation;
 
-namespace {
-
-std::string Join(const std::string& dir, const std::string& name) { return dir.empty() ? name : dir + "/" + name; }
-
-}  // namespace
-
 Looker::Looker(const os::Tree* tree, const scan::Selection* selection, const catalogue::View* expected)
     : tree_(tree), selection_(selection), expected_(expected), paths_(expected, tree->root()) {}
-
-std::uint64_t Looker::HashName(const std::string& name) { return absl::Hash<std::string>()(name); }
 
 void Looker::Add(const Change& change, bool limbo_is_over) {
   switch (change.kind) {
@@ -108,7 +101,7 @@ void Looker::LookAtName(const Name& name, bool startup) {
   if (!place.ok()) return fail(place.status());
   const std::optional<std::string>& dir_path = *place;
   Observation observation{.node = *node, .startup = startup, .excluded = false};
-  const std::string path = dir_path ? Join(*dir_path, name.name) : std::string();
+  const std::string path = dir_path ? model::JoinPath(*dir_path, name.name) : std::string();
   if (observation.node) {
     const bool directory = observation.node->metadata.type == NodeType::kDirectory;
     // A directory without a path below the source was moved out: nothing in it belongs to the job.
@@ -126,7 +119,7 @@ bool Looker::AddFound(const scan::Found& found, bool startup) {
   const FileId& id = found.node.id;
   if (facts_.names.contains(found.name)) return true;
   const auto record = expected_->Node(id);
-  const bool suspect = record && (record->racy || record->metadata.ctime != found.node.metadata.ctime);
+  const bool suspect = record && plan::IsSuspect(*record, found.node.metadata);
   if (record && expected_->Child(found.name) == id &&
       plan::Compare(*record, found.node.metadata, {.written = false, .suspect = suspect}) == plan::Difference::kNone) {
     return false;

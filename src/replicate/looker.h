@@ -31,14 +31,12 @@ class Looker {
   void Add(const model::Change& change, bool limbo_is_over);
   // What a walk found. True when it differs from what the target is expected to have.
   bool AddFound(const scan::Found& found, bool startup);
-  // A walk gave all entries of `dir`; those of the target that are not among them (`seen`: hashes of names) are looked at.
+  // A walk gave all entries of `dir`; those of the target that are not among them (`seen`: HashName) are looked at.
   void AddListed(const model::FileId& dir, const absl::flat_hash_set<std::uint64_t>& seen, bool startup);
   // A walk of `top` could not list the directory at `path`: nothing is concluded of what is below.
   void AddUnreadable(const model::FileId& top, const std::string& path, const absl::Status& status);
   // Looks at the rest, until the facts are closed.
   void Close();
-
-  static std::uint64_t HashName(const std::string& name);
 
   struct NewTree {
     model::FileId dir;

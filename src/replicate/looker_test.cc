@@ -12,14 +12,17 @@
 #include <vector>
 
 #include "catalogue/expected.h"
+#include "catalogue/nothing_held_for_test.h"
 #include "model/failure.h"
 #include "os/testing/tree_fixture.h"
 #include "plan/planner.h"
+#include "replicate/name_hash.h"
 
 namespace fanmirror::replicate {
 namespace {
 
 using catalogue::Effect;
+using catalogue::NothingHeld;
 using model::Change;
 using model::FileId;
 using model::Name;
@@ -31,16 +34,6 @@ using ::testing::Not;
 using ::testing::Pair;
 using ::testing::SizeIs;
 using ::testing::UnorderedElementsAre;
-
-// A target that holds nothing; the effects on top of it make it what a test needs.
-class NothingHeld : public catalogue::View {
- public:
-  std::optional<catalogue::Record> Node(const FileId&) const override { return std::nullopt; }
-  std::optional<FileId> Child(const Name&) const override { return std::nullopt; }
-  std::vector<Name> NamesOf(const FileId&) const override { return {}; }
-  void ForEachChild(const FileId&,
-                    absl::FunctionRef<bool(const std::string&, const FileId&)>) const override {}
-};
 
 // A source on a real filesystem, and a target that held all of it when MirrorAll was called.
 class LookerTest : public os::testing::TreeTest {
@@ -352,7 +345,7 @@ TEST_P(LookerTest, AWalkTakesUpOnlyWhatDiffers) {
   };
   EXPECT_FALSE(looker.AddFound(found("same"), /*startup=*/true));
   EXPECT_TRUE(looker.AddFound(found("other"), /*startup=*/true));
-  looker.AddListed(tree_->root(), {Looker::HashName("same"), Looker::HashName("other")}, /*startup=*/true);
+  looker.AddListed(tree_->root(), {HashName("same"), HashName("other")}, /*startup=*/true);
   looker.Close();
   EXPECT_THAT(looker.facts().names, UnorderedElementsAre(Key(NameOf("source/other"))));
   EXPECT_THAT(looker.facts().suspect, UnorderedElementsAre(IdOf("source/other")));

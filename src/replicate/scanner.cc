@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "plan/planner.h"
+#include "replicate/name_hash.h"
 
 namespace fanmirror::replicate {
 
@@ -31,7 +32,7 @@ void Scanner::Refill(Running* running, std::size_t max, Looker* looker) {
   scan::Walk::Step step = running->walk->Next(max);
   (running->kind == Kind::kScan ? scanned_ : listed_) += step.seen;
   for (scan::Found& found : step.found) {
-    running->seen[found.name.dir].insert(Looker::HashName(found.name.name));
+    running->seen[found.name.dir].insert(HashName(found.name.name));
     running->found.push_back(std::move(found));
   }
   running->listed = std::move(step.listed);

@@ -183,10 +183,9 @@ void ReplicatorImpl::LookAgain(const Change& change, std::int64_t delay_ns, cons
 void ReplicatorImpl::Retry(PendingSet::Retry retry, const Since& since) {
   retry.first_ns = since.sequence == 0 ? os::BoottimeNs() : since.ns;
   retry.first_sequence = since.sequence;
-  const std::string key = KeyOf(retry.change);
   for (const ProofHandle& proof : since.proofs) {
     const bool of_it = std::ranges::any_of(
-        proof->entries, [&](const PendingSet::Entry& entry) { return KeyOf(entry.change) == key; });
+        proof->entries, [&](const PendingSet::Entry& entry) { return IsSamePlace(entry.change, retry.change); });
     if (of_it) return proof->retries.push_back(std::move(retry));
   }
   retries_.push_back(std::move(retry));

@@ -4,10 +4,11 @@
 #include <utility>
 #include <variant>
 
-#include "absl/hash/hash.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "model/failure.h"
+#include "model/path.h"
+#include "replicate/name_hash.h"
 #include "scan/directory.h"
 
 namespace fanmirror::replicate {
@@ -25,12 +26,6 @@ constexpr std::size_t kMaxSuspects = 1'000;
 constexpr absl::Duration kTellInterval = absl::Seconds(1);
 // The longest sleep of a verification that keeps a rate: whoever gives it up does not wait longer.
 constexpr absl::Duration kLongestPause = absl::Milliseconds(200);
-
-std::string Join(const std::string& dir, const std::string& name) { return dir.empty() ? name : dir + "/" + name; }
-
-std::uint64_t HashName(const std::string& name) { return absl::Hash<std::string>()(name); }
-
-absl::Status GivenUp() { return Failure(Reaction::kHaltJob, "the verification was given up"); }
 
 }  // namespace
 
@@ -117,7 +112,7 @@ absl::Status Verifier::ComparePage(const Directory& directory, const wire::Listi
   std::vector<Pair> pairs;
   std::vector<std::string> names;
   for (const wire::ListedEntry& entry : listing.entries) {
-    const std::string path = Join(directory.path, entry.name);
+    const std::string path = model::JoinPath(directory.path, entry.name);
     if (!seen_.insert(HashName(entry.name)).second) continue;
     if (host_.selection->Excludes(path, entry.metadata.type == NodeType::kDirectory)) continue;
     const auto node = host_.tree->Look({directory.id, entry.name});
@@ -179,7 +174,7 @@ absl::Status Verifier::FindMissing(const Directory& directory) {
       });
   if (!listed.ok()) return Unreadable(directory.path, listed);
   for (const std::string& name : missing) {
-    const std::string path = Join(directory.path, name);
+    const std::string path = model::JoinPath(directory.path, name);
     const auto node = host_.tree->Look({directory.id, name});
     absl::Status status;
     if (!node.ok()) {
@@ -204,9 +199,14 @@ absl::Status Verifier::Suspecting(Suspect suspect) {
 // What cannot be read is not shown to be equal.
 absl::Status Verifier::Unreadable(const std::string& path, const absl::Status& status) {
   ++counts_.differences;
-  const Difference difference{.path = path, .what = "not compared: " + std::string(status.message()), .repaired = false};
+  return Tell({.path = path, .what = "not compared: " + std::string(status.message()), .repaired = false});
+}
+
+absl::Status Verifier::Tell(const Difference& difference) const {
   return options_.differs(difference) ? absl::OkStatus() : GivenUp();
 }
+
+absl::Status Verifier::GivenUp() { return Failure(Reaction::kHaltJob, "the verification was given up"); }
 
 absl::StatusOr<std::optional<model::Node>> Verifier::SourceNode(const model::Name& name) const {
   return name.name.empty() ? host_.tree->LookNode(host_.tree->root()) : host_.tree->Look(name);

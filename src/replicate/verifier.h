@@ -34,8 +34,9 @@ struct Repair {
 
 // Compares source and target, directory by directory: the source's entries as they are now with the target's listing. What
 // differs is looked at again once all that was known to have changed is on the target; what still differs then, though the
-// source's node is unchanged and nothing is pending for it, is a difference. What changed meanwhile is looked at once more. One run, on the thread of whoever asks for it; memory is bounded by a
-// directory's names (hashes of them, and those that the target lacks), and the directories on one path with their siblings.
+// source's node is unchanged and nothing is pending for it, is a difference. What changed meanwhile is looked at once more.
+// One run, on the thread of whoever asks for it; memory is bounded by a directory's names (hashes of them, and those that the
+// target lacks), and the directories on one path with their siblings.
 class Verifier {
  public:
   // So often something is looked at that changed each time; then nothing is concluded.
@@ -91,6 +92,9 @@ class Verifier {
   absl::Status CompareRoot();
   absl::Status Suspecting(Suspect suspect);
   absl::Status Unreadable(const std::string& path, const absl::Status& status);
+  // To whoever asked; an error when nobody wants to hear more.
+  absl::Status Tell(const Difference& difference) const;
+  static absl::Status GivenUp();
 
   // Second looks: verifier_again.cc
   absl::Status Resolve();

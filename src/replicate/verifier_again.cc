@@ -3,22 +3,19 @@
 
 #include "absl/strings/str_cat.h"
 #include "model/failure.h"
+#include "model/path.h"
 #include "plan/planner.h"
 #include "replicate/verifier.h"
 
 // What the first look found different is looked at again, and repaired where that is asked for.
 namespace fanmirror::replicate {
 
-using model::Failure;
 using model::NodeType;
-using model::Reaction;
 
 namespace {
 
 // Listings of single places that the target is asked for ahead.
 constexpr std::size_t kPlacesAhead = 64;
-
-std::string Join(const std::string& dir, const std::string& name) { return dir.empty() ? name : dir + "/" + name; }
 
 }  // namespace
 
@@ -75,8 +72,7 @@ absl::Status Verifier::ReportAll(const std::vector<Suspect>& suspects) {
 absl::Status Verifier::Report(const Suspect& suspect, bool repaired) {
   ++counts_.differences;
   counts_.repaired += repaired;
-  if (options_.differs({.path = suspect.path, .what = suspect.what, .repaired = repaired})) return absl::OkStatus();
-  return Failure(Reaction::kHaltJob, "the verification was given up");
+  return Tell({.path = suspect.path, .what = suspect.what, .repaired = repaired});
 }
 
 // What fails on the target is told by `status`; it is no difference that nobody knew of.
@@ -128,7 +124,7 @@ void Verifier::LookAtSource(Suspect* suspect) {
       suspect->gone = true;
       return;
     }
-    suspect->path = Join(place->path, suspect->name.name);
+    suspect->path = model::JoinPath(place->path, suspect->name.name);
     const bool directory = *node && (*node)->metadata.type == NodeType::kDirectory;
     if (*node && host_.selection->ExcludesWithParents(suspect->path, directory)) node->reset();
   }
@@ -188,7 +184,7 @@ absl::Status Verifier::JudgeLinks(Suspect* suspect) {
   const auto node = host_.tree->Look(suspect->other->name);
   const auto place = host_.tree->Locate(suspect->other->name.dir);
   if (!node.ok() || !*node || !place.ok() || place->kind != os::Tree::Place::Kind::kInside) return absl::OkStatus();
-  const std::string path = Join(place->path, suspect->other->name.name);
+  const std::string path = model::JoinPath(place->path, suspect->other->name.name);
   const auto listing = TakeListing(AskFor(path, /*children=*/false, 0));
   if (!listing.ok()) return listing.status();
   if (!listing->exists) return absl::OkStatus();

@@ -1,8 +1,5 @@
 #include "scan/descent.h"
 
-#include <fcntl.h>
-
-#include <cerrno>
 #include <optional>
 
 #include "model/failure.h"
@@ -58,9 +55,7 @@ Descent::Event Descent::OpenNext() {
   started_ = true;
   pushed_ = false;
   dir_length_ = path_.size();
-  absl::StatusOr<std::optional<os::UniqueFd>> opened =
-      tree_->OpenNode(dir_, O_RDONLY | O_DIRECTORY | O_NOATIME);
-  if (!opened.ok() && model::ErrnoOf(opened.status()) == ENOTDIR) return Event::kGone;  // it lives, but is no directory
+  absl::StatusOr<std::optional<os::UniqueFd>> opened = tree_->OpenDirectory(dir_);
   if (!opened.ok()) return Fail(opened.status());
   if (!opened->has_value()) return Event::kGone;
   fd_ = *std::move(*opened);

@@ -1,26 +1,16 @@
 #include "scan/threaded_walk.h"
 
-#include <fcntl.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <optional>
 #include <utility>
 
 #include "model/failure.h"
+#include "model/path.h"
 #include "os/entries.h"
 #include "scan/judge.h"
 
 namespace fanmirror::scan {
-namespace {
-
-std::string Joined(const std::string& dir, const std::string& name) {
-  return dir.empty() ? name : dir + "/" + name;
-}
-
-}  // namespace
-
-std::string ThreadedWalk::Waiting::Path() const { return parent == nullptr ? name : Joined(*parent, name); }
+std::string ThreadedWalk::Waiting::Path() const { return parent == nullptr ? name : model::JoinPath(*parent, name); }
 
 ThreadedWalk::ThreadedWalk(const os::Tree* tree, const Selection* selection, const model::FileId& dir,
                            std::string path, int threads)
@@ -72,9 +62,7 @@ void ThreadedWalk::List(const Waiting& waiting, os::Entries* entries) {
   auto directory = std::make_shared<Directory>();
   directory->id = waiting.id;
   directory->path = std::make_shared<const std::string>(waiting.Path());
-  absl::StatusOr<std::optional<os::UniqueFd>> opened =
-      tree_->OpenNode(waiting.id, O_RDONLY | O_DIRECTORY | O_NOATIME);
-  if (!opened.ok() && model::ErrnoOf(opened.status()) == ENOTDIR) return;  // it lives, but is no directory
+  absl::StatusOr<std::optional<os::UniqueFd>> opened = tree_->OpenDirectory(waiting.id);
   if (!opened.ok()) return Deliver({.failed = opened.status()}, directory.get());
   if (!opened->has_value()) return;
   directory->fd = *std::move(*opened);
@@ -129,7 +117,7 @@ void ThreadedWalk::Look(Chunk chunk) {
   Result result;
   for (Name& name : chunk.names) {
     ++result.step.seen;
-    std::string path = Joined(*directory->path, name.name);
+    std::string path = model::JoinPath(*directory->path, name.name);
     absl::StatusOr<std::optional<model::Node>> node =
         JudgeEntry(*tree_, *selection_, directory->fd.get(), name.name, path, name.type);
     if (!node.ok()) {

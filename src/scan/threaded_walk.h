@@ -89,8 +89,8 @@ class ThreadedWalk : public Walk {
   std::mutex mutex_;
   std::condition_variable work_;   // there is some, or room for its result, or it is over
   std::condition_variable ready_;  // a step is there, or it is over
-  std::vector<Waiting>
-      directories_;  // the last is the next: what waits is then about the siblings on the way down
+  // The last is the next: what waits is then about the siblings on the way down.
+  std::vector<Waiting> directories_;
   std::deque<Chunk> chunks_;
   std::deque<Step> steps_;  // a directory's entry is always before what is below it
   std::size_t busy_ = 0;    // threads at work

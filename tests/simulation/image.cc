@@ -11,13 +11,12 @@
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
+#include "model/path.h"
 #include "simulation/failure.h"
 #include "simulation/kernel.h"
 
 namespace fanmirror::simulation {
 namespace {
-
-std::string Join(const std::string& dir, const std::string& name) { return dir.empty() ? name : dir + "/" + name; }
 
 std::string ContentOf(const std::string& path, std::size_t size) {
   std::string content(size, '\0');
@@ -102,12 +101,12 @@ Image ImageReader::Read() {
 }
 
 void ImageReader::ReadDirectory(const std::string& path, Image* image) {
-  DIR* const dir = opendir(Join(root_, path).c_str());
+  DIR* const dir = opendir(model::JoinPath(root_, path).c_str());
   Require(dir != nullptr, "open " + root_ + "/" + path);
   while (const dirent* entry = readdir(dir)) {
     const std::string_view name = entry->d_name;
     if (name == "." || name == "..") continue;
-    const std::string child = Join(path, entry->d_name);
+    const std::string child = model::JoinPath(path, entry->d_name);
     ReadNode(child, image);
     if (entry->d_type == DT_DIR) ReadDirectory(child, image);
   }
@@ -115,7 +114,7 @@ void ImageReader::ReadDirectory(const std::string& path, Image* image) {
 }
 
 void ImageReader::ReadNode(const std::string& path, Image* image) {
-  const std::string full = path.empty() ? root_ : Join(root_, path);
+  const std::string full = path.empty() ? root_ : model::JoinPath(root_, path);
   struct statx st {};
   Require(statx(AT_FDCWD, full.c_str(), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &st) == 0, "statx " + full);
   Known& known = known_[st.stx_ino];
@@ -139,7 +138,7 @@ void WriteImage(const std::string& root, const Image& image) {
   for (const auto& entry : std::filesystem::directory_iterator(root)) std::filesystem::remove_all(entry.path());
   std::map<std::uint64_t, std::string> first;  // name of a node
   for (const auto& [path, node] : image) {
-    const std::string full = path.empty() ? root : Join(root, path);
+    const std::string full = path.empty() ? root : model::JoinPath(root, path);
     if (path.empty()) continue;
     const auto [it, added] = first.try_emplace(node.inode, full);
     if (added) {
@@ -148,7 +147,7 @@ void WriteImage(const std::string& root, const Image& image) {
       Require(link(it->second.c_str(), full.c_str()) == 0, "link " + full);
     }
   }
-  for (auto it = image.rbegin(); it != image.rend(); ++it) Dress(it->first.empty() ? root : Join(root, it->first), it->second);
+  for (auto it = image.rbegin(); it != image.rend(); ++it) Dress(it->first.empty() ? root : model::JoinPath(root, it->first), it->second);
 }
 
 std::vector<std::string> Differences(const Image& source, const Image& target) {

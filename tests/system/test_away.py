@@ -6,7 +6,6 @@ import shutil
 import signal
 import time
 
-from lib import judge
 from lib.case import FILESYSTEM, PLACE, WorkplaceCase, main
 from lib.host import run, until
 from lib.mirror import Mirror, fanmirror
@@ -63,23 +62,12 @@ class AwayCase(WorkplaceCase):
         self.addCleanup(mirror.close)
         return mirror
 
-    def write(self, name, data=b"data"):
-        path = os.path.join(self.source, name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "wb") as file:
-            file.write(data)
-        return path
-
     def fill(self, count=MANY):
         for i in range(count):
             self.write(f"d{i % 5}/f{i}", b"%d" % i)
 
     def settle(self):
-        self.mirror.wait()
-        try:
-            judge.judge(self.source, self.target)
-        except AssertionError as error:
-            raise AssertionError(f"{error}\nstatus: {self.mirror.status_text()}\nlog:\n{self.mirror.log()}") from None
+        self.settled(self.mirror, self.source, self.target)
 
     def until_target(self, condition, what):
         """The target's status once the condition holds for it."""

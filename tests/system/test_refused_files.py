@@ -22,10 +22,6 @@ class RefusedCase(WorkplaceCase):
                              [{"name": "job", "source": self.source, "target": [{"name": "near", "path": self.target}]}])
         self.addCleanup(self.mirror.close)
 
-    def write(self, name, data=b"data"):
-        with open(os.path.join(self.source, name), "wb") as file:
-            file.write(data)
-
     def copied(self, name):
         return os.path.lexists(os.path.join(self.target, name))
 

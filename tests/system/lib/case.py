@@ -26,6 +26,14 @@ class WorkplaceCase(unittest.TestCase):
     def judge(self, source, target, **options):
         judge.judge(source, target, **options)
 
+    def write(self, name, data=b"data"):
+        """Makes a file below self.source, or replaces its content."""
+        path = os.path.join(self.source, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(data)
+        return path
+
     def settled(self, mirror, source, target, **options):
         """All is durable, and both trees are the same; otherwise the error tells what the mirror knows."""
         mirror.wait()

@@ -4,7 +4,6 @@ import itertools
 import os
 import shutil
 
-from lib import judge
 from lib.case import FILESYSTEM, PLACE, WorkplaceCase
 from lib.mirror import Mirror
 from lib.service_manager import ServiceManager
@@ -42,13 +41,6 @@ class ServiceCase(WorkplaceCase):
                              daemon=self.daemon, service=self.service)
         self.addCleanup(self.mirror.close)
 
-    def write(self, name, data=b"data"):
-        path = os.path.join(self.source, name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "wb") as file:
-            file.write(data)
-        return path
-
     def start_and_settle(self):
         for i in range(20):
             self.write(f"d{i % 3}/f{i}", os.urandom(DATA))
@@ -57,11 +49,7 @@ class ServiceCase(WorkplaceCase):
         self.assertEqual(self.counter("scans"), self.first_scans)
 
     def settle(self):
-        self.mirror.wait()
-        try:
-            judge.judge(self.source, self.target)
-        except AssertionError as error:
-            raise AssertionError(f"{error}\nstatus: {self.mirror.status_text()}\nlog:\n{self.mirror.log()}") from None
+        self.settled(self.mirror, self.source, self.target)
 
     def counter(self, name):
         return self.mirror.status()["counters"][name]
