@@ -48,7 +48,7 @@ std::optional<std::uint64_t> DecodeIndexNumber(std::string_view key) {
 
 std::string EncodeEntry(const StoredEntry& entry) {
   std::string out;
-  out.reserve(1 + 10 * 8 + 2 * 4 + entry.path.size() + entry.error.size());
+  out.reserve(1 + 11 * 8 + 2 * 4 + entry.path.size() + entry.error.size());
   AppendLittle(static_cast<std::uint8_t>((entry.content ? kContent : 0) | (entry.startup ? kStartup : 0) |
                                          (entry.waits ? kWaits : 0)),
                &out);
@@ -62,6 +62,7 @@ std::string EncodeEntry(const StoredEntry& entry) {
   AppendLittle(entry.taken_ns, &out);
   AppendLittle(entry.since, &out);
   AppendLittle(entry.since_ns, &out);
+  AppendLittle(entry.retried, &out);
   AppendLittle(entry.attempts, &out);
   AppendLittle(static_cast<std::uint32_t>(entry.path.size()), &out);
   out.append(entry.path);
@@ -86,11 +87,13 @@ std::optional<StoredEntry> DecodeEntry(std::string_view bytes) {
   entry.taken_ns = in.Little<std::int64_t>();
   entry.since = in.Little<std::uint64_t>();
   entry.since_ns = in.Little<std::int64_t>();
+  entry.retried = in.Little<std::uint64_t>();
   entry.attempts = in.Little<std::uint32_t>();
   entry.path = std::string(in.Bytes(in.Little<std::uint32_t>()));
   entry.error = std::string(in.Rest());
   const bool sound = flags <= (kContent | kStartup | kWaits) && entry.first >= 1 &&
-                     entry.first <= entry.last && entry.taken_last <= entry.last && entry.since <= entry.last;
+                     entry.first <= entry.last && entry.taken_last <= entry.last && entry.since <= entry.last &&
+                     entry.retried <= entry.last;
   if (!in.ok() || !sound) return std::nullopt;
   return entry;
 }

@@ -10,7 +10,7 @@
 
 namespace fanmirror::catalogue {
 
-// The pending set as LMDB holds it (env "pending"). Version 2.
+// The pending set as LMDB holds it (env "pending"). Version 3.
 //
 //   file  boot_id                          beside the environment: the boot in which it was written
 //   table meta    "format" -> version:u32, "sequence" -> u64 (the last number given), "completeness" -> token:u64 scope
@@ -23,7 +23,7 @@ namespace fanmirror::catalogue {
 //
 //   place   = kind:u8 id name              id as in record_format.h; the name is the rest, empty unless kind
 //   is kName entry   = flags:u8 first:u64 last:u64 first_ns:i64 last_ns:i64 due_ns:i64 not_before_ns:i64
-//             taken_last:u64 taken_ns:i64 since:u64 since_ns:i64 attempts:u32 length:u32 path error
+//             taken_last:u64 taken_ns:i64 since:u64 since_ns:i64 retried:u64 attempts:u32 length:u32 path error
 //   flags   = 1 content | 2 startup | 4 waits (is in `due` at due_ns)
 //   touched = recursive:u8 length:u32 path
 //
@@ -38,12 +38,14 @@ namespace fanmirror::catalogue {
 // - "taken" is of the newest taking only: taken_last is the last sequence that it covers, since the first
 // number noted
 //   after it (0: none). A place that was noted again while taken can be taken again; the earlier taking then
-//   proves what it covers and no more (see Advance in pending_set.cc).
+//   proves what it covers and no more (see Advance in pending_settle.cc).
+// - retried is the number of the newest retry of changes before it. A taking that does not cover it began before it was
+//   known that they are not proved, and proves nothing here, whenever its proof comes.
 // - A kind of its own for each table instead of one table with prefixes: each is appended to or eaten from
 // one end, and
 //   the number of rows of each is a figure that LMDB keeps.
 
-constexpr std::uint32_t kPendingFormat = 2;
+constexpr std::uint32_t kPendingFormat = 3;
 constexpr std::string_view kCompletenessKey = "completeness";
 
 struct StoredEntry {
@@ -60,6 +62,7 @@ struct StoredEntry {
   std::int64_t taken_ns = 0;
   std::uint64_t since = 0;  // first number noted after the taking
   std::int64_t since_ns = 0;
+  std::uint64_t retried = 0;  // 0: no retry waits for a taking
   std::uint32_t attempts = 0;
   std::string path;
   std::string error;

@@ -91,8 +91,8 @@ class PendingSet {
   // In one transaction: `proved` entries are removed, unless they were noted again since they were taken (then their
   // oldest change becomes the first after the taking, first_ns = taken_ns); `retries` are added or merged, with
   // attempts + 1 when failed. A place in both lists stays, with its attempts; it keeps its first change too unless the
-  // retry's first_ns is later. A retry ends the taking of its place: when it is of a change
-  // that the taking covers, it must come in the same call as the proof. Success sets attempts to 0.
+  // retry's first_ns is later. A retry ends the taking of its place; one of changes before
+  // it (first_sequence, or a proved entry's) is proved only by a later taking. Success sets attempts to 0.
   absl::Status Settle(absl::Span<const Entry> proved, absl::Span<const Retry> retries);
 
   // An entry whose retry has this due_ns is held: it is not due before ReleaseHeld, unless it is noted again.

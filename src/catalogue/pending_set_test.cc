@@ -295,6 +295,29 @@ TEST_F(PendingSetTest, ARetryDuringATakingIsNotLostByItsProof) {
   EXPECT_TRUE(TakeOnly(300 * kMs).change.content);
 }
 
+// What failed is not proved by a look that began before the failure was known.
+TEST_F(PendingSetTest, ARetryIsNotProvedByAnEarlierTaking) {
+  Note(NameChange("a"), 0);
+  const Entry first = TakeOnly(100 * kMs);
+  Note(NameChange("a"), 110 * kMs);
+  const Entry second = TakeOnly(210 * kMs);
+  PendingSet::Retry retry = Failed(first, 300 * kMs);
+  retry.first_sequence = first.first_sequence;
+  Settle({}, {retry});
+  Settle({first});
+  EXPECT_EQ(set_->OldestSequence(), first.first_sequence);
+  Settle({second});
+  EXPECT_EQ(set_->OldestSequence(), first.first_sequence);
+  EXPECT_EQ(set_->OldestNs(), first.first_ns);
+  const Entry again = TakeOnly(2'000 * kMs);
+  EXPECT_EQ(again.first_sequence, first.first_sequence);
+  Note(NameChange("a"), 2'010 * kMs);
+  Settle({again});
+  EXPECT_GT(set_->OldestSequence(), again.last_sequence);
+  Settle({TakeOnly(9'000 * kMs)});
+  EXPECT_EQ(set_->Size(), 0u);
+}
+
 TEST_F(PendingSetTest, ARacedReadStaysPendingButProvesWhatWasBeforeIt) {
   Note(NameChange("log"), 0);
   const Entry taken = TakeOnly(100 * kMs);

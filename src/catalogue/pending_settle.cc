@@ -51,6 +51,8 @@ absl::Status Prove(PendingEdit* edit, const Entry& taken, const Retry* retry) {
   if (!before->has_value() || (*before)->first > taken.last_sequence) return absl::OkStatus();
   if (retry == nullptr && (*before)->last <= taken.last_sequence) return edit->Remove(place, **before);
   StoredEntry entry = **before;
+  if (entry.retried > taken.last_sequence) return absl::OkStatus();
+  entry.retried = 0;
   if (retry == nullptr || !retry->failed) Succeed(&entry);
   if (retry == nullptr || retry->first_ns > taken.first_ns) Advance(edit, taken, &entry);
   return edit->Save(place, *before, entry);
@@ -93,6 +95,7 @@ absl::Status Merge(PendingEdit* edit, const Retry& retry, std::uint64_t first) {
     entry.not_before_ns = std::numeric_limits<std::int64_t>::min();
   }
   entry.last = sequence;
+  if (first != 0) entry.retried = sequence;
   entry.content |= retry.change.content;
   entry.startup |= retry.change.startup;
   Reschedule(retry, &entry);

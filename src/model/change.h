@@ -23,9 +23,4 @@ struct Change {
   friend bool operator==(const Change&, const Change&) = default;
 };
 
-// Whether both say to look at the same place.
-inline bool IsSamePlace(const Change& one, const Change& other) {
-  return one.kind == other.kind && one.id == other.id && one.name == other.name;
-}
-
 }  // namespace fanmirror::model

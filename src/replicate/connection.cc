@@ -168,7 +168,7 @@ void ReplicatorImpl::EndAdoption() {
 
 // No barrier falls before what was learnt is compared with the source.
 absl::Status ReplicatorImpl::NoteLearnt(absl::Span<const model::Change> changes) {
-  const Since since{pending_->OldestSequence().value_or(0), pending_->OldestNs().value_or(0), {}};
+  const Since since{pending_->OldestSequence().value_or(0), pending_->OldestNs().value_or(0)};
   for (const model::Change& change : changes) LookAgain(change, 0, since);
   return Commit();
 }

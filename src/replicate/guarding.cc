@@ -90,8 +90,6 @@ bool ReplicatorImpl::AllIsLookedAt() const {
   if (!ready_ || !taken_.empty() || !outbox_.empty() || AnythingToCommit() || scanner_.Walks(options_.tree->root())) {
     return false;
   }
-  // What was held back is not counted before it is in the pending set.
-  if (std::ranges::any_of(proofs_, [](const ProofHandle& proof) { return !proof->retries.empty(); })) return false;
   const std::int64_t until = guard_.undecided_since_ns() + absl::ToInt64Nanoseconds(options_.max_delay);
   return pending_->NextDue().value_or(PendingSet::kHeldNs) > until;
 }

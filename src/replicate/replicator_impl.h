@@ -76,6 +76,12 @@ class ReplicatorImpl : public Replicator {
   mutable std::mutex mutex_;
 
  private:
+  // The oldest change that something is done for.
+  struct Since {
+    std::uint64_t sequence = 0;  // 0: none
+    std::int64_t ns = 0;
+    void Include(const Proof& proof);
+  };
   // A proof that is let go once a batch is acknowledged and committed.
   struct Deferred {
     std::uint64_t batch;

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <iterator>
 #include <utility>
 
 #include "os/clock.h"
@@ -31,9 +30,8 @@ bool MovesDirectory(const Op& op) {
 
 }  // namespace
 
-void Since::Include(const ProofHandle& proof) {
-  proofs.push_back(proof);
-  for (const PendingSet::Entry& entry : proof->entries) {
+void ReplicatorImpl::Since::Include(const Proof& proof) {
+  for (const PendingSet::Entry& entry : proof.entries) {
     if (sequence == 0 || entry.first_sequence < sequence) {
       sequence = entry.first_sequence;
       ns = entry.first_ns;
@@ -67,8 +65,8 @@ bool ReplicatorImpl::PlanRound() {
     return false;
   }
   Since since;
-  since.Include(proof);
-  if (walk) since.Include(walk);
+  since.Include(*proof);
+  if (walk) since.Include(*walk);
 
   proof->holders = 1;
   proofs_.push_back(proof);
@@ -141,7 +139,7 @@ void ReplicatorImpl::StartWalk(const PendingSet::Entry& entry, Looker* looker) {
     if (!inside) {
       // What cannot be located now may be inside. Otherwise nothing of it belongs to the job: the names that lead there tell.
       Since since;
-      since.Include(proof);
+      since.Include(*proof);
       if (!place.ok()) AddRetry(entry.change, PathOf(entry.change), place.status(), since);
       proof->holders = 1;
       deferred_.push_back({next_batch_ - 1, proof});
@@ -179,7 +177,8 @@ void ReplicatorImpl::SendPlan(plan::Plan plan, std::uint64_t round, const Since&
     batch->number = next_batch_++;
     batch->settled = settled_batch_;
     batch->round = round;
-    batch->since = since;
+    batch->first_sequence = since.sequence;
+    batch->first_ns = since.ns;
     if (at == 0) batch->forgotten = std::move(plan.forgotten);
     const auto begin = plan.steps.begin() + static_cast<std::ptrdiff_t>(at);
     batch->steps.assign(std::make_move_iterator(begin),
@@ -234,7 +233,6 @@ void ReplicatorImpl::LetGo(const ProofHandle& proof) {
     attempts_.erase(KeyOf(entry.change));
     proved_.push_back(std::move(entry));
   }
-  std::ranges::move(proof->retries, std::back_inserter(retries_));
   proofs_.remove(proof);
 }
 

@@ -121,7 +121,7 @@ std::vector<Effect> ReplicatorImpl::EffectsOf(const plan::Step& step, const OpRe
 void ReplicatorImpl::TakeFailure(const Batch& batch, std::size_t index) {
   const Op& op = batch.steps[index].op;
   const OpResult& result = batch.results[index];
-  const Since& since = batch.since;
+  const Since since{batch.first_sequence, batch.first_ns};
   // Nothing builds on metadata, and that the node is gone its names tell.
   if (result.kind == OpResult::Kind::kGone && op.kind == Op::Kind::kSetMetadata) return;
   drain_ = true;
@@ -183,11 +183,6 @@ void ReplicatorImpl::LookAgain(const Change& change, std::int64_t delay_ns, cons
 void ReplicatorImpl::Retry(PendingSet::Retry retry, const Since& since) {
   retry.first_ns = since.sequence == 0 ? os::BoottimeNs() : since.ns;
   retry.first_sequence = since.sequence;
-  for (const ProofHandle& proof : since.proofs) {
-    const bool of_it = std::ranges::any_of(
-        proof->entries, [&](const PendingSet::Entry& entry) { return IsSamePlace(entry.change, retry.change); });
-    if (of_it) return proof->retries.push_back(std::move(retry));
-  }
   retries_.push_back(std::move(retry));
 }
 
