@@ -91,7 +91,7 @@ class PendingSet {
   // In one transaction: `proved` entries are removed, unless they were noted again since they were taken (then their
   // oldest change becomes the first after the taking, first_ns = taken_ns); `retries` are added or merged, with
   // attempts + 1 when failed. A place in both lists stays, with its attempts; it keeps its first change too unless the
-  // retry's first_ns is later. A retry ends the taking of its place; one of changes before
+  // retry has no first_sequence and a later first_ns. A retry ends the taking of its place; one of changes before
   // it (first_sequence, or a proved entry's) is proved only by a later taking. Success sets attempts to 0.
   absl::Status Settle(absl::Span<const Entry> proved, absl::Span<const Retry> retries);
 

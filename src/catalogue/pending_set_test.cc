@@ -318,6 +318,19 @@ TEST_F(PendingSetTest, ARetryIsNotProvedByAnEarlierTaking) {
   EXPECT_EQ(set_->Size(), 0u);
 }
 
+// The batch that failed may be of later changes than the look: the look was at what the batch would make of the target.
+TEST_F(PendingSetTest, ARetryOfALaterChangeDoesNotProveAnEarlierTakingInTheSameCall) {
+  Note(NameChange("a"), 0);
+  const Entry taken = TakeOnly(100 * kMs);
+  PendingSet::Retry retry = Failed(taken, 300 * kMs);
+  retry.first_sequence = taken.last_sequence + 5;
+  retry.first_ns = taken.first_ns + 10 * kMs;
+  PendingSet::Retry raced{taken.change, 200 * kMs, false, "", taken.taken_ns, 0};
+  Settle({taken}, {retry, raced});
+  EXPECT_EQ(set_->OldestSequence(), taken.first_sequence);
+  EXPECT_EQ(set_->OldestNs(), taken.first_ns);
+}
+
 TEST_F(PendingSetTest, ARacedReadStaysPendingButProvesWhatWasBeforeIt) {
   Note(NameChange("log"), 0);
   const Entry taken = TakeOnly(100 * kMs);

@@ -42,7 +42,7 @@ void Advance(PendingEdit* edit, const Entry& taken, StoredEntry* entry) {
   }
 }
 
-// `retry` is the one for the same place in the same call, or null.
+// `retry` is the one for the same place in the same call, or null; if there are several, one that stands for older changes.
 absl::Status Prove(PendingEdit* edit, const Entry& taken, const Retry* retry) {
   const std::string place = PlaceKey(taken.change);
   const auto before = edit->Load(place);
@@ -54,7 +54,8 @@ absl::Status Prove(PendingEdit* edit, const Entry& taken, const Retry* retry) {
   if (entry.retried > taken.last_sequence) return absl::OkStatus();
   entry.retried = 0;
   if (retry == nullptr || !retry->failed) Succeed(&entry);
-  if (retry == nullptr || retry->first_ns > taken.first_ns) Advance(edit, taken, &entry);
+  const bool stands = retry != nullptr && (retry->first_sequence != 0 || retry->first_ns <= taken.first_ns);
+  if (!stands) Advance(edit, taken, &entry);
   return edit->Save(place, *before, entry);
 }
 
@@ -138,7 +139,10 @@ absl::Status PendingSet::Settle(absl::Span<const Entry> proved, absl::Span<const
     bool proved = false;
   };
   absl::flat_hash_map<std::string, Both> places;
-  for (const Retry& retry : retries) places[PlaceKey(retry.change)].retry = &retry;
+  for (const Retry& retry : retries) {
+    const Retry*& chosen = places[PlaceKey(retry.change)].retry;
+    if (chosen == nullptr || chosen->first_sequence == 0) chosen = &retry;
+  }
   for (const Entry& entry : proved) {
     const auto it = places.find(PlaceKey(entry.change));
     if (it != places.end()) it->second.proved = true;

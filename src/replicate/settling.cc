@@ -140,8 +140,10 @@ void ReplicatorImpl::TakeFailure(const Batch& batch, std::size_t index) {
   const Reaction reaction = unknown_in_limbo ? Reaction::kLookAgain : model::ReactionOf(result.status);
   const auto severity = reaction == Reaction::kLookAgain ? Severity::kDebug : Severity::kWarning;
   Log(severity, model::QuotePath(op.path) + ": " + std::string(result.status.message()));
+  // A directory appears also when its metadata could not be set.
+  const bool may_be_there = op.kind == Op::Kind::kMake && op.type == NodeType::kDirectory;
   // What the receiver did not try is as it was believed to be.
-  if (reaction == Reaction::kLookAgain && !result.untried) {
+  if ((reaction == Reaction::kLookAgain || may_be_there) && !result.untried) {
     const bool recursive = op.type == NodeType::kDirectory && op.kind != Op::Kind::kSetMetadata;
     relearn_[op.path] |= recursive;
     if (!op.from.empty()) relearn_[op.from] |= recursive;

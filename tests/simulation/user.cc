@@ -106,6 +106,15 @@ void User::List() {
 }
 
 // Compares what is at each path with what was.
+bool User::ChangedInside(const std::string& directory, std::uint64_t operation) const {
+  const std::string below = directory.empty() ? "" : directory + "/";
+  for (auto it = pasts_.lower_bound(below); it != pasts_.end() && it->first.starts_with(below); ++it) {
+    const bool direct = it->first.size() > below.size() && it->first.find('/', below.size()) == std::string::npos;
+    if (direct && it->second.changed > operation) return true;
+  }
+  return false;
+}
+
 void User::Survey() {
   std::map<std::string, std::uint64_t> now;
   std::vector<std::string> stack = {""};

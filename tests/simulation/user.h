@@ -39,6 +39,8 @@ class User {
   };
   // All zero for a path that never was.
   Past PastOf(const std::string& path) const;
+  // Whether anything that is, or was, directly in the directory changed after that operation.
+  bool ChangedInside(const std::string& directory, std::uint64_t operation) const;
 
  private:
   using Kind = void (User::*)();

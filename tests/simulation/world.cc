@@ -86,6 +86,7 @@ bool World::Settled() {
   const replicate::Progress progress = source_->replicator().progress();
   if (progress.state == replicate::State::kHalted) Fail("halted: " + progress.last_error);
   if (progress.state != replicate::State::kLive || progress.pending > 0) return false;
+  if (wire_ == nullptr || wire_->cut()) return false;  // it has not heard of it yet
   return !DeliverEvents();
 }
 
