@@ -52,11 +52,11 @@ void Planner::Renew(const FileId& id, const Metadata& metadata) {
   op.kind = regular ? Op::Kind::kPut : Op::Kind::kMake;
   op.check_content = *difference == Difference::kCheckContent;
   op.known_hash = record->content;
-  const auto concerns = op.concerns;
   Touch(names.front().dir);
   Emit(std::move(op), {SetNodeEffect(id, metadata)}, regular ? metadata.size : 0);
   fresh_.insert(id);
-  // A put makes a new node on the target: the other names of a hard-link group follow it.
+  // A put makes a new node on the target: the other names of a hard-link group follow it. A link without effects, because
+  // the catalogue has the name already: if it fails, what is there is the node as it was.
   for (std::size_t i = 1; i < names.size(); ++i) {
     Op link;
     link.kind = Op::Kind::kLink;
@@ -66,7 +66,7 @@ void Planner::Renew(const FileId& id, const Metadata& metadata) {
     const auto other = paths_.OfName(names[i]);
     if (!other) continue;
     link.path = *other;
-    link.concerns = concerns;
+    link.concerns = {NameChange(names[i]), NodeChange(id)};
     Touch(names[i].dir);
     Emit(std::move(link), {});
   }

@@ -333,6 +333,25 @@ TEST_P(ReplicatorFailuresTest, OneFileThatFailsHoldsUpNoOther) {
   AwaitProgress([](const Progress& now) { return now.last_error.empty() && now.pending == 0; });
 }
 
+TEST_P(ReplicatorFailuresTest, ANameThatCannotFollowItsFileIsNotTakenForWhole) {
+  if (GetParam() == "tmpfs") GTEST_SKIP() << "older kernels have no immutable files on tmpfs";
+  Write("file", "text");
+  MakeDir("dir");
+  Link("file", "dir/name");
+  Start();
+  ExpectMirrored();
+  SetImmutable("target/dir", true);
+  Write("file", "new text");
+  EXPECT_TRUE(Await([&] { return testing::Contents(At("target/file")) == "new text"; })) << Situation();
+  AwaitProgress([](const Progress& now) { return now.last_error.find("dir/name") != std::string::npos; });
+  EXPECT_EQ(testing::Contents(At("target/dir/name")), "text");
+
+  Remove("file");
+  SetImmutable("target/dir", false);
+  ExpectMirrored();
+  AwaitProgress([](const Progress& now) { return now.last_error.empty() && now.pending == 0; });
+}
+
 // What somebody else did to the target is found by the op that meets it.
 TEST_P(ReplicatorFailuresTest, ATargetThatWasChangedByOthersIsLookedAtAgain) {
   MakeDir("dir");

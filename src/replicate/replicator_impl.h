@@ -170,6 +170,7 @@ class ReplicatorImpl : public Replicator {
   void TakeFailure(const Batch& batch, std::size_t index);
   void DisownSecond(const model::Op& op, std::vector<catalogue::Effect>* effects);
   std::vector<catalogue::Effect> EffectsOf(const plan::Step& step, const OpResult& result) const;
+  void LeaveBehind(const plan::Step& link);
   void DoubtTimes(const model::FileId& dir);
   void AddRetry(const model::Change& change, const std::string& path, const absl::Status& status, const Since& since);
   void LookAgain(const model::Change& change, std::int64_t delay_ns, const Since& since);

@@ -126,6 +126,7 @@ void ReplicatorImpl::TakeFailure(const Batch& batch, std::size_t index) {
   if (result.kind == OpResult::Kind::kGone && op.kind == Op::Kind::kSetMetadata) return;
   drain_ = true;
   if (op.kind == Op::Kind::kSetMetadata && op.type == NodeType::kDirectory) DoubtTimes(op.node);
+  if (op.kind == Op::Kind::kLink && batch.steps[index].effects.empty()) LeaveBehind(batch.steps[index]);
   if (result.kind == OpResult::Kind::kGone) {
     for (const Change& change : op.concerns) LookAgain(change, 0, since);
     return;
@@ -150,6 +151,19 @@ void ReplicatorImpl::TakeFailure(const Batch& batch, std::size_t index) {
   }
   const absl::Status status = unknown_in_limbo ? model::Failure(reaction, std::string(result.status.message())) : result.status;
   for (const Change& change : op.concerns) AddRetry(change, op.path, status, since);
+}
+
+// A node was put anew, and one of its other names could not follow: it has the node as it was, which is nobody's now.
+void ReplicatorImpl::LeaveBehind(const plan::Step& link) {
+  const Change& place = link.op.concerns.front();
+  const auto acked = acked_records_.find(link.op.node);
+  auto record = acked != acked_records_.end() ? std::optional<Record>(acked->second) : catalogue_->Node(link.op.node);
+  if (place.kind != Change::Kind::kName || !record) return;
+  record->content_known = false;
+  const model::FileId nobody = NewForeign();
+  acked_effects_.push_back({.kind = Effect::Kind::kSetNode, .id = nobody, .name = {}, .to = {}, .record = *record});
+  acked_effects_.push_back(
+      {.kind = Effect::Kind::kSetName, .id = nobody, .name = {place.id, place.name}, .to = {}, .record = {}});
 }
 
 // What was done in the directory moved its times on the target, and they were not set again. A ctime that no node has makes

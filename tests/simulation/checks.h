@@ -40,6 +40,9 @@ class Checks {
  private:
   bool Excluded(const std::string& path, bool is_directory) const { return filter_.ExcludesWithParents(path, is_directory); }
 
+  // Whether another node was put at the place of a directory above after that operation.
+  bool IsBelowMoved(const std::string& path, std::uint64_t operation) const;
+
   const User* const user_;
   const select::Filter filter_;
   bool mixtures_ = false;
