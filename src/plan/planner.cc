@@ -97,6 +97,11 @@ void Planner::EmitRename(const Name& from, const Name& to, const FileId& id) {
                  to.dir.is_limbo() ? NodeChange(id) : NameChange(to)};
   Touch(from.dir);
   Touch(to.dir);
+  if (to.dir.is_limbo()) {
+    aside_.insert(id);
+  } else if (from.dir.is_limbo() && !aside_.contains(id)) {
+    returned_.insert(id);
+  }
   Emit(std::move(op), {{.kind = Effect::Kind::kMoveName, .id = id, .name = from, .to = to, .record = {}}});
 }
 

@@ -77,6 +77,8 @@ class Planner {
   Plan plan_;
   absl::flat_hash_map<model::FileId, std::vector<model::Name>> wanted_;  // node -> names that shall mean it
   absl::flat_hash_map<model::Name, Progress> progress_;
+  absl::flat_hash_set<model::FileId> aside_;     // moved to limbo by this plan
+  absl::flat_hash_set<model::FileId> returned_;  // moved out of limbo, where an earlier plan had put them
   absl::flat_hash_set<model::FileId> fresh_;     // made by this plan, or their content renewed
   absl::flat_hash_set<model::FileId> touched_;   // directories whose entries this plan changes
   std::vector<model::Name> doomed_;              // in limbo, to be removed at the end

@@ -110,5 +110,31 @@ TEST_F(Moves, OneOfTwoIsRenewedBeforeTheyChangePlaces) {
   EXPECT_EQ(Ops(), (std::vector<std::string>{"put new", "exchange whole -> new"}));
 }
 
+// What was outside for a while may have been written there, its size and mtime kept.
+TEST_F(Moves, WhatComesBackFromLimboIsReadAgainIfItsCtimeMoved) {
+  const auto away_and_back = [&](std::int64_t ctime_seconds) {
+    const Name limbo{FileId::Limbo(), "aside"};
+    expected_.Apply(
+        1, {.kind = Effect::Kind::kMoveName, .id = kNew, .name = {kRoot, "new"}, .to = limbo, .record = {}});
+    Sees("new", kNew, 1);
+    facts_.names[{kRoot, "new"}].node->metadata.ctime = {ctime_seconds, 0};
+    facts_names_ = {{kRoot, "new"}};
+    return Ops();
+  };
+  EXPECT_EQ(away_and_back(0).size(), 1U);
+  const std::vector<std::string> ops = away_and_back(5);
+  ASSERT_EQ(ops.size(), 2U);
+  EXPECT_EQ(ops[1], "put new");
+}
+
+TEST_F(Moves, WhatIsSetAsideByThePlanItselfIsNotReadForThat) {
+  Holds(Id(4), "third");
+  Sees("whole", kNew, 1);
+  Sees("third", kOld, 1);
+  Sees("new", Id(4), 1);
+  for (auto& [name, observation] : facts_.names) observation.node->metadata.ctime = {5, 0};
+  for (const std::string& op : Ops()) EXPECT_EQ(op.find("put"), std::string::npos) << op;
+}
+
 }  // namespace
 }  // namespace fanmirror::plan

@@ -14,7 +14,10 @@ using model::Op;
 std::optional<Difference> Planner::DifferenceOf(const FileId& id, const Metadata& metadata) const {
   const auto record = now_.Node(id);
   if (!record || fresh_.contains(id)) return std::nullopt;
-  return Compare(*record, metadata, {.written = facts_.content.contains(id), .suspect = facts_.suspect.contains(id)});
+  // What was elsewhere meanwhile may have been written there, and nothing told of it.
+  const bool elsewhere = returned_.contains(id) && IsSuspect(*record, metadata);
+  return Compare(*record, metadata,
+                 {.written = facts_.content.contains(id) || elsewhere, .suspect = facts_.suspect.contains(id)});
 }
 
 void Planner::Renew(const FileId& id, const Metadata& metadata) {
