@@ -19,8 +19,8 @@
 namespace fanmirror::apply {
 namespace {
 
-// The address sanitizer keeps 256 MiB of freed memory in a quarantine.
-#ifdef __SANITIZE_ADDRESS__
+// The address sanitizer keeps 256 MiB of freed memory in a quarantine, the thread sanitizer what threads did to each byte.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr bool kSanitized = true;
 #else
 constexpr bool kSanitized = false;

@@ -17,7 +17,8 @@ class Catalogue : public View {
  public:
   // What is kept beside the names and nodes.
   struct Header {
-    std::uint64_t batch = 0;       // number of the last batch whose effects are in
+    std::uint64_t batch = 0;       // number of the last batch whose effects are in, durable on the target
+    std::uint64_t listed = 0;      // what later batches, up to this one, left was listed: it is in, and may not be durable there
     std::string instance;          // who we are to this target: a random id made with the catalogue (32 hex digits)
     model::FileId root;            // of the source when the catalogue was made; empty: new
     std::string filesystem;        // UUID (or what stands for it) of the source's filesystem

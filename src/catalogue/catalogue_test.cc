@@ -63,10 +63,12 @@ TEST_F(CatalogueTest, ComesBackAfterACleanClose) {
   Catalogue::Header header = catalogue_->header();
   header.root = TestId(1);
   header.filesystem = "0d4f-uuid";
+  header.listed = 9;
   ASSERT_STATUS_OK(catalogue_->SetHeader(header));
   ASSERT_STATUS_OK(catalogue_->Commit(7, File(x, a, 42)));
   Open();
   EXPECT_EQ(catalogue_->header().batch, 7u);
+  EXPECT_EQ(catalogue_->header().listed, 9u);
   EXPECT_EQ(catalogue_->header().instance, header.instance);
   EXPECT_EQ(catalogue_->header().root, TestId(1));
   EXPECT_EQ(catalogue_->header().filesystem, "0d4f-uuid");

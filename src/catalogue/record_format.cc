@@ -160,6 +160,7 @@ std::optional<model::FileId> DecodeId(std::string_view bytes) {
 std::optional<std::string> EncodeHeader(const Catalogue::Header& header) {
   std::string out;
   AppendLittle(header.batch, &out);
+  AppendLittle(header.listed, &out);
   AppendLittle(static_cast<std::uint8_t>(header.complete), &out);
   AppendLittle(static_cast<std::uint8_t>(!header.root.empty()), &out);
   if (!header.root.empty()) header.root.AppendTo(&out);
@@ -172,6 +173,7 @@ std::optional<Catalogue::Header> DecodeHeader(std::string_view bytes) {
   Parser in(bytes);
   Catalogue::Header header;
   header.batch = in.Little<std::uint64_t>();
+  header.listed = in.Little<std::uint64_t>();
   const auto complete = in.Little<std::uint8_t>();
   if (complete > 1) in.Fail();
   header.complete = complete == 1;

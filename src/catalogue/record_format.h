@@ -11,7 +11,7 @@
 
 namespace fanmirror::catalogue {
 
-// The catalogue as LMDB holds it (env "catalogue"). Version 4.
+// The catalogue as LMDB holds it (env "catalogue"). Version 5.
 //
 //   table meta    "format" -> version:u32
 //                 "header" -> header
@@ -26,7 +26,8 @@ namespace fanmirror::catalogue {
 //   device = major:u32 minor:u32
 //   hash   = low:u64 high:u64
 //   name   = id length:u8 byte*length               1..255 bytes, none of them '/' or NUL
-//   header = batch:u64 complete:u8 has_root:u8 [id] length:u8 instance length:u8 filesystem [held_of:u64 if not 0]
+//   header = batch:u64 listed:u64 complete:u8 has_root:u8 [id] length:u8 instance length:u8 filesystem
+//            [held_of:u64 if not 0]
 //
 // Reasons:
 // - Handles of ext4, xfs and btrfs begin with the inode number. With it in big-endian order the table is in the order of
@@ -39,7 +40,7 @@ namespace fanmirror::catalogue {
 // - No key is longer than 40 + 255 bytes; LMDB as Debian builds it takes 511.
 // - Nothing is believed: what does not parse to its last byte is an error of the store, never a guess.
 
-constexpr std::uint32_t kCatalogueFormat = 4;
+constexpr std::uint32_t kCatalogueFormat = 5;
 constexpr std::size_t kMaxNameBytes = 255;   // NAME_MAX of Linux
 constexpr std::size_t kMaxHeaderText = 255;  // bytes of instance and of filesystem: their length is one byte
 

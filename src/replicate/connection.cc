@@ -107,11 +107,15 @@ void ReplicatorImpl::OnConnected(const wire::HelloReply& reply) {
     return;
   }
   EndAdoption();
-  next_batch_ = std::max(reply.begun, catalogue_->header().batch) + 1;
-  settled_batch_ = acked_batch_ = next_batch_ - 1;
+  const Catalogue::Header header = catalogue_->header();
+  // Numbers that were given are not given again: an older state of the target, of a history that came to nothing, would pass
+  // for the state that the catalogue knows.
+  next_batch_ = std::max({reply.begun, header.batch, header.listed}) + 1;
+  settled_batch_ = next_batch_ - 1;
+  acked_batch_ = header.batch;
   ready_ = true;
-  // The target is to know the number that it is compared with from now on.
-  if (reply.begun < catalogue_->header().batch) SendEmptyBatch();
+  // The target is to know the number that it is compared with from now on, and what was listed is to be durable there.
+  if (reply.begun < header.batch || header.batch < header.listed) SendEmptyBatch();
   inquiries_.Resume();
   state_ = State::kSyncing;
   connected_ns_ = os::BoottimeNs();
@@ -127,23 +131,28 @@ void ReplicatorImpl::OnConnected(const wire::HelloReply& reply) {
   if (!limbo.empty()) Changed(limbo);
 }
 
-// Compares what both sides hold durable, and has the target tell where they may differ.
+// Compares what both sides hold, and has the target tell where they may differ. What it tells need not be durable there: it
+// is asked for the same places again until a batch after that is acknowledged.
 absl::Status ReplicatorImpl::AgreeOnState(const wire::HelloReply& reply) {
   if (absl::Status status = Commit(); !status.ok()) return status;  // what was kept when there was no room
   const Catalogue::Header header = catalogue_->header();
-  absl::Status status;
-  if (!header.complete || reply.begun < header.batch) {
-    if (header.complete) Log(Severity::kWarning, "the target is behind its catalogue (restored from a backup?); comparing all of it");
-    status = LearnAll();
-  } else if (reply.begun > header.batch) {
-    status = LearnUnknown(header.batch + 1, reply.begun);
+  const std::uint64_t listed = std::max(reply.begun, header.listed);
+  if (listed > header.batch) {
+    if (absl::Status noted = NoteListed(listed); !noted.ok()) return noted;
   }
-  // Numbers that were given are not given again: an older state of the target, of a history that came to nothing, would pass
-  // for the state that the catalogue knows.
-  if (!status.ok() || reply.begun <= header.batch) return status;
-  Catalogue::Header agreed = catalogue_->header();
-  agreed.batch = reply.begun;
-  return catalogue_->SetHeader(agreed);
+  if (!header.complete) return LearnAll();
+  if (reply.begun < header.batch) {
+    Log(Severity::kWarning, "the target is behind its catalogue (restored from a backup?); comparing all of it");
+    return LearnAll();
+  }
+  return listed > header.batch ? LearnUnknown(header.batch + 1, listed) : absl::OkStatus();
+}
+
+absl::Status ReplicatorImpl::NoteListed(std::uint64_t batch) {
+  Catalogue::Header header = catalogue_->header();
+  if (header.listed == batch) return absl::OkStatus();
+  header.listed = batch;
+  return catalogue_->SetHeader(header);
 }
 
 absl::Status ReplicatorImpl::LearnAll() {

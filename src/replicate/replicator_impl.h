@@ -136,6 +136,7 @@ class ReplicatorImpl : public Replicator {
   void EndAdoption();
   absl::Status AgreeOnState(const wire::HelloReply& reply);
   absl::Status LearnUnknown(std::uint64_t first, std::uint64_t last);
+  absl::Status NoteListed(std::uint64_t batch);
   absl::Status LearnAll();
   absl::Status TakeListing(const std::function<absl::Status(const wire::Listing&)>& frame);
   Learner MakeLearner();

@@ -78,7 +78,8 @@ void World::LoseTargetPower() {
 }
 
 void World::RestoreTarget() {
-  if (!target_.RestoreOlder()) return;
+  // Two states of one batch look alike to a source that has compared the first and said nothing since.
+  if (!target_trusted_ || !target_.RestoreOlder()) return;
   checks_.ForgetTarget();
   // Nobody tells the source before it connects again: until then it may believe what is not true any more.
   target_trusted_ = false;

@@ -7,13 +7,15 @@ namespace fanmirror::simulation {
 // Seeds that showed a fault of the program, and what it was. A seed means another run once the program or the simulation
 // draws otherwise; each fault that was mended has a test of its own beside the code.
 inline constexpr std::uint64_t kKeptSeeds[] = {
-    1,    // connected again with nothing pending, a target stayed "syncing" for ever
-    481,  // the source's disk failed after a directory was made on the target, which was then forgotten there
-    492,  // a directory failed half-way: what came below it was put off for ever, and a barrier fell meanwhile
-    501,  // a file that left for an excluded name was written there, with its size and mtime kept, and came back
-    2484, // a directory appeared whose metadata was refused; removed in the source meanwhile, it was never removed on the target
-    2934, // a look at what a failed batch would have made let a barrier fall
-    4230, // a hard link could not follow its file, which was put anew, and was taken for whole
+    1,     // connected again with nothing pending, a target stayed "syncing" for ever
+    481,   // the source's disk failed after a directory was made on the target, which was then forgotten there
+    492,   // a directory failed half-way: what came below it was put off for ever, and a barrier fell meanwhile
+    501,   // a file that left for an excluded name was written there, with its size and mtime kept, and came back
+    2484,  // a directory appeared whose metadata was refused; removed in the source meanwhile, it was never removed on the target
+    2934,  // a look at what a failed batch would have made let a barrier fall
+    4230,  // a hard link could not follow its file, which was put anew, and was taken for whole
+    6303,  // what was listed was not durable on the target, and its power went
+    10295, // a file that was elsewhere for a moment was written there, with its size and mtime kept
 };
 
 }  // namespace fanmirror::simulation
