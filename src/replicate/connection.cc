@@ -115,7 +115,7 @@ void ReplicatorImpl::OnConnected(const wire::HelloReply& reply) {
   acked_batch_ = header.batch;
   ready_ = true;
   // The target is to know the number that it is compared with from now on, and what was listed is to be durable there.
-  if (reply.begun < header.batch || header.batch < header.listed) SendEmptyBatch();
+  if (reply.durable < header.batch || header.batch < header.listed) SendEmptyBatch();
   inquiries_.Resume();
   state_ = State::kSyncing;
   connected_ns_ = os::BoottimeNs();
@@ -132,7 +132,8 @@ void ReplicatorImpl::OnConnected(const wire::HelloReply& reply) {
 }
 
 // Compares what both sides hold, and has the target tell where they may differ. What it tells need not be durable there: it
-// is asked for the same places again until a batch after that is acknowledged.
+// is asked for the same places again until a batch after that is acknowledged. A target that does not know that what it
+// acknowledged is durable lost power just after, or is as a backup caught it in the midst of that.
 absl::Status ReplicatorImpl::AgreeOnState(const wire::HelloReply& reply) {
   if (absl::Status status = Commit(); !status.ok()) return status;  // what was kept when there was no room
   const Catalogue::Header header = catalogue_->header();
@@ -145,7 +146,9 @@ absl::Status ReplicatorImpl::AgreeOnState(const wire::HelloReply& reply) {
     Log(Severity::kWarning, "the target is behind its catalogue (restored from a backup?); comparing all of it");
     return LearnAll();
   }
-  return listed > header.batch ? LearnUnknown(header.batch + 1, listed) : absl::OkStatus();
+  const std::uint64_t certain = std::min(header.batch, reply.durable);
+  const std::uint64_t last = std::max(header.batch, listed);
+  return last > certain ? LearnUnknown(certain + 1, last) : absl::OkStatus();
 }
 
 absl::Status ReplicatorImpl::NoteListed(std::uint64_t batch) {

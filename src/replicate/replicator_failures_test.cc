@@ -82,14 +82,14 @@ class ReplicatorFailuresTest : public testing::MirrorTest {
     }
     EXPECT_EQ(removed, 1);
   }
+  std::string BatchNumbers(const std::string& target) {
+    for (const auto& entry : std::filesystem::directory_iterator(At(target + "/.fanmirror"))) {
+      if (entry.path().filename().string().starts_with("at.")) return entry.path().filename().string();
+    }
+    return {};
+  }
   bool SameBatchNumbers(const std::string& one, const std::string& other) {
-    const auto numbers = [&](const std::string& target) {
-      for (const auto& entry : std::filesystem::directory_iterator(At(target + "/.fanmirror"))) {
-        if (entry.path().filename().string().starts_with("at.")) return entry.path().filename().string();
-      }
-      return std::string();
-    };
-    return numbers(one) == numbers(other);
+    return BatchNumbers(one) == BatchNumbers(other);
   }
   void SetImmutable(const std::string& path, bool immutable) {
     const os::UniqueFd fd(::open(At(path).c_str(), O_RDONLY | O_CLOEXEC));
@@ -276,6 +276,25 @@ TEST_P(ReplicatorFailuresTest, ATargetThatGoesBackAndThenForwardIsComparedAnew) 
     Stop();
   }
   become("newer");
+  Start();
+  ExpectMirrored();
+}
+
+// As a snapshot has it that was taken in the midst of the last batch.
+TEST_P(ReplicatorFailuresTest, WhatTheTargetDoesNotKnowToBeDurableIsListed) {
+  Write("file", "text");
+  Start();
+  ExpectMirrored();
+  Write("file", "new text");
+  ExpectMirrored();
+  Stop();
+  WriteFile("target/file", "text");
+  const std::string home = "target/.fanmirror/";
+  const std::string numbers = BatchNumbers("target");
+  const std::string begun = numbers.substr(0, numbers.rfind('.'));
+  const int durable = std::stoi(begun.substr(begun.find('.') + 1));
+  ASSERT_EQ(numbers, absl::StrCat(begun, ".", durable)) << "all is durable";
+  Rename(home + numbers, absl::StrCat(home, begun, ".", durable - 1));
   Start();
   ExpectMirrored();
 }

@@ -220,7 +220,9 @@ absl::Status ReplicatorImpl::Commit() {
     acked_effects_.clear();
     acked_records_.clear();
     expected_.Retire(acked_round_);
-    if (absl::Status status = pending_->DropIntents(acked_batch_); !status.ok()) return status;
+    // One sync made durable what was under way together, and the target's note of that only with the next.
+    const std::uint64_t noted = acked_batch_ - std::min<std::uint64_t>(acked_batch_, kMaxBatchesUnderWay);
+    if (absl::Status status = pending_->DropIntents(noted); !status.ok()) return status;
   }
   while (!deferred_.empty() && deferred_.front().batch <= acked_batch_) {
     LetGo(deferred_.front().proof);
