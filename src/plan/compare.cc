@@ -15,7 +15,8 @@ Difference Compare(const catalogue::Record& record, const Metadata& now, Suspici
   const Metadata& had = record.metadata;
   if (had.type != now.type) return Difference::kReplace;
   const bool metadata_differs = had.mode != now.mode || had.uid != now.uid || had.gid != now.gid ||
-                                had.mtime != now.mtime || had.ctime != now.ctime;
+                                had.mtime != now.mtime || had.ctime != now.ctime ||
+                                (record.racy && (suspicion.suspect || suspicion.told));
   if (now.type != NodeType::kRegular) return metadata_differs ? Difference::kMetadata : Difference::kNone;
   if (had.size != now.size) return Difference::kContent;
   if (had.mtime != now.mtime || suspicion.written) {

@@ -17,6 +17,7 @@ enum class Difference {
 struct Suspicion {
   bool written = false;  // an event told of writing
   bool suspect = false;  // a scan found another ctime, or the record is racily clean
+  bool told = false;     // an event told of the node: within one tick of the clock its ctime does not tell
 };
 
 // Whether a node that a scan or an audit came upon is suspect.

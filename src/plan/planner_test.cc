@@ -136,5 +136,16 @@ TEST_F(Moves, WhatIsSetAsideByThePlanItselfIsNotReadForThat) {
   for (const std::string& op : Ops()) EXPECT_EQ(op.find("put"), std::string::npos) << op;
 }
 
+// The kernel's clock ticks: what changed twice in one tick, and was read between, has the ctime that it had.
+TEST_F(Moves, AnEventCountsThoughTheCtimeIsTheOneThatWasRead) {
+  facts_.nodes[kNew] = {kNew, File(1)};
+  EXPECT_TRUE(Ops().empty());
+  Effect racy{.kind = Effect::Kind::kSetNode, .id = kNew, .name = {}, .to = {}, .record = {}};
+  racy.record.metadata = File(1);
+  racy.record.racy = true;
+  expected_.Apply(1, racy);
+  EXPECT_EQ(Ops(), std::vector<std::string>{"other new"});
+}
+
 }  // namespace
 }  // namespace fanmirror::plan

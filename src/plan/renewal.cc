@@ -17,7 +17,9 @@ std::optional<Difference> Planner::DifferenceOf(const FileId& id, const Metadata
   // What was elsewhere meanwhile may have been written there, and nothing told of it.
   const bool elsewhere = returned_.contains(id) && IsSuspect(*record, metadata);
   return Compare(*record, metadata,
-                 {.written = facts_.content.contains(id) || elsewhere, .suspect = facts_.suspect.contains(id)});
+                 {.written = facts_.content.contains(id) || elsewhere,
+                  .suspect = facts_.suspect.contains(id),
+                  .told = facts_.nodes.contains(id)});
 }
 
 void Planner::Renew(const FileId& id, const Metadata& metadata) {

@@ -16,6 +16,8 @@ inline constexpr std::uint64_t kKeptSeeds[] = {
     4230,  // a hard link could not follow its file, which was put anew, and was taken for whole
     6303,  // what was listed was not durable on the target, and its power went
     10295, // a file that was elsewhere for a moment was written there, with its size and mtime kept
+    10457, // a backup had caught the target in the midst of its last batch, and was taken for the end of that
+    15239, // an attribute was set in the tick of the clock in which the directory had been read
 };
 
 }  // namespace fanmirror::simulation
