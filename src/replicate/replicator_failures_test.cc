@@ -6,7 +6,9 @@
 #include <random>
 
 #include "absl/strings/str_cat.h"
+#include "catalogue/pending_set.h"
 #include "os/clock.h"
+#include "replicate/back_off.h"
 #include "replicate/replicator.h"
 #include "replicate/testing/mirror_fixture.h"
 
@@ -350,6 +352,38 @@ TEST_P(ReplicatorFailuresTest, OneFileThatFailsHoldsUpNoOther) {
   Chmod("dir/stuck", 0600);  // a fresh change is a reason to try soon
   ExpectMirrored();
   AwaitProgress([](const Progress& now) { return now.last_error.empty() && now.pending == 0; });
+}
+
+// However soon a fresh change had it tried.
+TEST_P(ReplicatorFailuresTest, WhatFailsAgainWaitsLonger) {
+  if (GetParam() == "tmpfs") GTEST_SKIP() << "older kernels have no immutable files on tmpfs";
+  Write("stuck", "text");
+  Start();
+  ExpectMirrored();
+  SetImmutable("target/stuck", true);
+  std::string error;
+  const auto await_another_error = [&] {
+    AwaitProgress([&](const Progress& now) {
+      if (now.failing.size() != 1 || now.failing[0].error == error) return false;
+      error = now.failing[0].error;
+      return true;
+    });
+  };
+  Chmod("stuck", 0600);
+  await_another_error();
+  WriteFile("source/stuck", "new text");
+  Tell({Node("stuck", /*content=*/true)});  // which cuts the first pause short
+  await_another_error();
+  Stop();
+  SetImmutable("target/stuck", false);
+  const auto pending = catalogue::PendingSet::Open(state_->path() + "/state/pending", os::BootId(), {});
+  ASSERT_TRUE(pending.ok()) << pending.status();
+  const auto failing = (*pending)->Failing(2);
+  ASSERT_EQ(failing.size(), 1U);
+  EXPECT_EQ(failing[0].attempts, 2);
+  const std::int64_t pause = failing[0].due_ns - os::BoottimeNs();
+  EXPECT_GT(pause, BackOff(model::Reaction::kSkipAndReport, 0)) << error;
+  EXPECT_LE(pause, BackOff(model::Reaction::kSkipAndReport, 1)) << error;
 }
 
 TEST_P(ReplicatorFailuresTest, ANameThatCannotFollowItsFileIsNotTakenForWhole) {

@@ -3,6 +3,7 @@
 
 #include "os/clock.h"
 #include "plan/paths.h"
+#include "replicate/back_off.h"
 #include "replicate/replicator_impl.h"
 
 namespace fanmirror::replicate {
@@ -18,22 +19,6 @@ using model::Reaction;
 namespace {
 
 constexpr std::size_t kCommitEffects = 20'000;  // some MB of one transaction
-
-struct BackOff {
-  std::int64_t first_ns;
-  std::int64_t last_ns;
-};
-
-BackOff BackOffOf(Reaction reaction) {
-  switch (reaction) {
-    case Reaction::kLookAgain:
-      return {50'000'000, 5'000'000'000};
-    case Reaction::kSkipAndReport:
-      return {10'000'000'000, 300'000'000'000};
-    default:
-      return {1'000'000'000, 30'000'000'000};
-  }
-}
 
 }  // namespace
 
@@ -180,12 +165,10 @@ void ReplicatorImpl::DoubtTimes(const model::FileId& dir) {
 
 void ReplicatorImpl::AddRetry(const Change& change, const std::string& path, const absl::Status& status,
                               const Since& since) {
-  const BackOff back_off = BackOffOf(model::ReactionOf(status));
   const auto it = attempts_.find(KeyOf(change));
-  const int attempts = it == attempts_.end() ? 0 : it->second;
-  const std::int64_t pause = std::min(back_off.last_ns, back_off.first_ns << std::min(attempts, 10));
+  const int failures = it == attempts_.end() ? 0 : it->second;
   Retry({.change = change,
-         .due_ns = os::BoottimeNs() + pause,
+         .due_ns = os::BoottimeNs() + BackOff(model::ReactionOf(status), failures),
          .failed = true,
          .error = std::string(status.message()),
          .path = path},
