@@ -1,5 +1,6 @@
 """What a target cannot take is told by name and tried again, and holds up nothing else; so does a full state directory."""
 
+import errno
 import os
 
 from lib.case import WorkplaceCase, main
@@ -35,10 +36,9 @@ class RefusedCase(WorkplaceCase):
         """That file alone fails, and `status` says why."""
         def failing():
             target = self.mirror.target()
-            return target["failing_count"] == 1 and target["failing"]
-        found = until(failing, lambda: f"{path} is told of; {self.story()}")
-        self.assertEqual([one["path"] for one in found], [path])
-        self.assertIn(text, found[0]["error"])
+            return target["failing_count"] == 1 and [one["path"] for one in target["failing"]] == [path] and \
+                text in target["failing"][0]["error"]
+        until(failing, lambda: f"{path} is told of; {self.story()}")
         self.assertEqual(fanmirror("wait", "--socket", self.mirror.socket, "--timeout", "1s").returncode, 1)
 
     def assert_others_flow(self):
@@ -61,6 +61,32 @@ class TooLong(RefusedCase):
         self.until_failing("long", "shorter names")
         os.unlink(os.path.join(self.source, "long"))
         os.symlink("short", os.path.join(self.source, "long"))
+        self.settle()
+        self.assertEqual(self.mirror.target()["failing_count"], 0)
+
+
+class OverQuota(RefusedCase):
+    kind = "btrfs"  # its quota binds root, too
+
+    def limit(self, size):
+        run("btrfs", "qgroup", "limit", size, self.target_fs.path)
+
+    def test_a_file_beyond_the_quota(self):
+        run("btrfs", "quota", "enable", self.target_fs.path)
+        self.limit("40M")
+        self.mirror.start()
+        self.write("large", b"as it was")
+        self.settle()
+        outside = self.write("../large", os.urandom(64 << 20))
+        os.rename(outside, os.path.join(self.source, "large"))  # at once: a part of it would fit
+        self.until_failing("large", os.strerror(errno.EDQUOT) + "; free space on the target, or raise the quota")
+        self.assert_others_flow()
+        with open(os.path.join(self.target, "large"), "rb") as file:
+            self.assertEqual(file.read(), b"as it was")
+        # It goes on by itself, also after a restart.
+        self.mirror.restart()
+        self.until_failing("large", "raise the quota")
+        self.limit("400M")
         self.settle()
         self.assertEqual(self.mirror.target()["failing_count"], 0)
 
