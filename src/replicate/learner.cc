@@ -251,7 +251,9 @@ absl::StatusOr<bool> Learner::DoubtNode(const std::string& path, bool content) {
   return true;
 }
 
-absl::Status Learner::LearnPlaces(const std::map<std::string, bool>& places) {
+absl::Status Learner::LearnPlaces(std::map<std::string, bool> places) {
+  // No message can name these, so no op did: they are what they were believed to be.
+  std::erase_if(places, [](const auto& place) { return place.first.size() > wire::kMaxPathBytes; });
   for (auto at = places.begin(); at != places.end();) {
     auto end = at;
     for (std::size_t ahead = 0; ahead < kMostAhead && end != places.end(); ++ahead, ++end) {

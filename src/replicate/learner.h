@@ -56,8 +56,9 @@ class Learner {
   // equal size and mtime do not prove the content of a file that changed since the catalogue was last sure of it; null: they
   // do.
   absl::Status LearnAll(const Vouched* vouched = nullptr);
-  // Places by their paths; true: with all below (which is learnt also where the catalogue knows nothing).
-  absl::Status LearnPlaces(const std::map<std::string, bool>& places);
+  // Places by their paths; true: with all below (which is learnt also where the catalogue knows nothing). Paths that are too
+  // long to be sent are left out.
+  absl::Status LearnPlaces(std::map<std::string, bool> places);
   // The right node lies there, but its metadata or (`content`) its content is not what the catalogue says. False: the
   // catalogue or the source has another node there, so the place is to be learnt. What was corrected is committed by
   // LearnPlaces.

@@ -347,6 +347,18 @@ TEST_P(LearnerTest, ATargetThatCannotBeListedIsNotTakenForEmpty) {
   EXPECT_FALSE(learner.LearnAll().ok());
 }
 
+// A receiver takes a question about it for a broken conversation, and the connection would end for it again and again.
+TEST_P(LearnerTest, APlaceThatNoMessageCanNameIsNotAskedFor) {
+  WriteBoth("file", "text");
+  std::string deep = "d";
+  while (deep.size() <= wire::kMaxPathBytes) deep += "/d";
+  Learner learner = MakeLearner();
+  const absl::Status status = learner.LearnPlaces({{deep, true}, {"file", false}});
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(listed_, std::set<std::string>{"file"});
+  EXPECT_EQ(Known("file"), Source("file"));
+}
+
 TEST_P(LearnerTest, ManyPlacesCostFewRoundTrips) {
   constexpr std::size_t kFiles = 1'500;
   MakeBoth("dir");
