@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "absl/types/span.h"
 #include "apply/failures.h"
+#include "apply/home.h"
 #include "apply/node.h"
 #include "hash/content_hasher.h"
 #include "model/failure.h"
@@ -22,8 +23,9 @@ namespace {
 constexpr std::uint64_t kPieceBytes = std::uint64_t{256} << 10;
 static_assert(kPieceBytes % hash::SparseHasher::kCellBytes == 0);
 
-// The regular file at `path`, open for reading, or none when there is no such thing.
+// The regular file at `path`, open for reading, or none when there is no such thing for a source.
 absl::StatusOr<os::UniqueFd> OpenFile(Root* root, const std::string& path) {
+  if (IsReserved(path)) return os::UniqueFd();
   const absl::StatusOr<os::UniqueFd> place = root->OpenNode(path, O_PATH);
   if (!place.ok() && MeansAbsent(place.status())) return os::UniqueFd();
   if (!place.ok()) return place.status();

@@ -54,15 +54,20 @@ wire::pb::Op PutOf(const std::string& path) {
 
 class HostileSource : public ::testing::Test {
  protected:
-  // What ends the connection when `said` comes within a batch.
-  std::string Ends(const std::string& said) {
+  // What ends the connection when `said` comes within a batch, or between two.
+  std::string Ends(const std::string& said, bool in_batch = true) {
     ScriptedSource source(root_);
     EXPECT_TRUE(source.Greet().has_value());
-    source.Begin(++batch_);
+    if (in_batch) source.Begin(++batch_);
     source.Raw(said);
     source.Flush();
     EXPECT_EQ(source.Wait(), 1);
     return source.Complaint();
+  }
+  static std::string Asks(const std::string& path, std::uint64_t bytes_per_second = 0) {
+    std::string frame;
+    wire::AppendHashFile({.id = 1, .path = path, .bytes_per_second = bytes_per_second}, &frame);
+    return frame;
   }
   bool Exists(const std::string& path) const {
     struct stat st {};
@@ -81,6 +86,29 @@ TEST_F(HostileSource, NamesPathsThatLeaveTheRoot) {
     EXPECT_TRUE(absl::StrContains(Ends(Frame(wire::FrameType::kOp, PutOf(path))), "malformed Op")) << path.substr(0, 20);
   }
   EXPECT_FALSE(Exists("../x"));
+}
+
+TEST_F(HostileSource, AsksForFilesThatLeaveTheRoot) {
+  for (const std::string& path : {std::string(".."), std::string("../x"), std::string("/etc/shadow"), std::string("a/../../x"),
+                                  std::string("a//x"), std::string("a\0x", 3), std::string(wire::kMaxPathBytes + 2, 'n')}) {
+    EXPECT_TRUE(absl::StrContains(Ends(Asks(path), /*in_batch=*/false), "malformed HashFile")) << path.substr(0, 20);
+  }
+}
+
+// Each holds a file open. The first is read so slowly that none is answered meanwhile, and does not hold up the end.
+TEST_F(HostileSource, AsksForFilesWithoutWaitingForAnswers) {
+  {
+    ScriptedSource source(root_);
+    ASSERT_TRUE(source.Greet().has_value());
+    source.Begin(++batch_);
+    source.Put("file", "content");
+    ASSERT_TRUE(source.EndAndWait().failures.empty());
+    ASSERT_EQ(source.Close(), 0);
+  }
+  std::string questions;
+  for (std::size_t i = 0; i <= wire::kMaxHashFiles; ++i) questions += Asks("file", /*bytes_per_second=*/1);
+  const std::string why = absl::StrCat("more than ", wire::kMaxHashFiles, " files to be hashed");
+  EXPECT_TRUE(absl::StrContains(Ends(questions, /*in_batch=*/false), why));
 }
 
 TEST_F(HostileSource, DescribesWhatCannotBe) {

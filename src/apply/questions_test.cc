@@ -1,5 +1,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <map>
@@ -116,6 +118,26 @@ TEST_P(Questions, NothingOutsideTheRootIsHashedOrListed) {
   }
   EXPECT_EQ(source_->List("out", true).at(0).self.metadata.type, NodeType::kSymlink);
   EXPECT_FALSE(source_->List("up/secret", true).at(0).exists);
+}
+
+// Opening one would wait for its other end, or wake a driver.
+TEST_P(Questions, OnlyRegularFilesAreOpened) {
+  source_->EndAndWait();
+  ASSERT_EQ(::mkfifo(At("fifo").c_str(), 0600), 0);
+  ASSERT_EQ(::mknod(At("tty").c_str(), S_IFCHR | 0600, makedev(5, 0)), 0);
+  ASSERT_EQ(::mknod(At("socket").c_str(), S_IFSOCK | 0600, 0), 0);
+  for (const char* path : {"fifo", "tty", "socket"}) {
+    const auto hash = source_->HashFile(path);
+    ASSERT_TRUE(hash.has_value()) << path;
+    EXPECT_FALSE(hash->exists) << path;
+    EXPECT_EQ(hash->error, "") << path;
+  }
+}
+
+TEST_P(Questions, WhatIsTheReceiversOwnIsNotHashed) {
+  source_->EndAndWait();
+  ASSERT_EQ(::access(At(".fanmirror/marker").c_str(), R_OK), 0);
+  for (const char* path : {".fanmirror/marker", ".fanmirror"}) EXPECT_FALSE(source_->HashFile(path)->exists) << path;
 }
 
 INSTANTIATE_TEST_SUITE_P(On, Questions, ::testing::ValuesIn(os::testing::AllFilesystems()),
