@@ -97,11 +97,12 @@ class HostileReceiver : public os::testing::TreeTest {
     return batch;
   }
 
-  // What ends a dialogue in which we sent batch 1 and asked for list 1.
+  // What ends a dialogue in which we sent batch 1 and asked for list 1 and the hashes 2 and 3.
   std::string Ends(std::string said) {
     auto dialogue = Dialogue::Begin(options_);
     EXPECT_TRUE(dialogue.ok()) << dialogue.status();
     (*dialogue)->Ask(wire::List{.id = 1, .path = "", .children = true});
+    for (const std::uint64_t id : {2, 3}) (*dialogue)->Ask(wire::HashFile{.id = id, .path = "file"});
     (*dialogue)->Send(OneRemove(1));
     Says greeting(Greeting());
     for (int turns = 0; turns < 3; ++turns) EXPECT_TRUE((*dialogue)->Turn(&greeting).ok());
@@ -176,6 +177,30 @@ TEST_P(HostileReceiver, ListsWhatIsNone) {
   EXPECT_THAT(Ends(Frame(wire::FrameType::kListing, listing)), HasSubstr("without an entry or an end"));
   for (std::size_t i = 0; i < wire::kMaxPayloadBytes / 3; ++i) listing.add_entries();
   EXPECT_THAT(Ends(Frame(wire::FrameType::kListing, listing)), HasSubstr("too many entries"));
+}
+
+TEST_P(HostileReceiver, TellsHashesOutOfTurn) {
+  const auto hash_of = [](std::uint64_t id) {
+    std::string frame;
+    wire::AppendFileHash({.id = id, .exists = true, .hash = {1, 2}}, &frame);
+    return frame;
+  };
+  EXPECT_EQ(Ends(hash_of(2) + hash_of(3)), "");
+  EXPECT_EQ(events_.size(), 3U);  // with the greeting
+  for (const std::uint64_t other : {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{3}, std::uint64_t{4}, UINT64_MAX}) {
+    EXPECT_THAT(Ends(hash_of(other)), HasSubstr("not asked for, or not next")) << other;
+  }
+  EXPECT_THAT(Ends(hash_of(2) + hash_of(2)), HasSubstr("not asked for, or not next"));
+  EXPECT_THAT(Ends(hash_of(2) + hash_of(3) + hash_of(3)), HasSubstr("not asked for, or not next"));
+  EXPECT_THAT(Ends(Frame(wire::FrameType::kListing, ListingOf(2, "a"))), HasSubstr("Listing 2 that was not asked for"));
+  std::string garbage;
+  wire::AppendFrame(wire::FrameType::kFileHash, "\xff\xff\xff", &garbage);
+  EXPECT_THAT(Ends(garbage), HasSubstr("malformed FileHash"));
+  wire::pb::FileHash unheard_of;
+  unheard_of.set_id(2);
+  unheard_of.set_error("why");
+  unheard_of.set_reaction(99);
+  EXPECT_THAT(Ends(Frame(wire::FrameType::kFileHash, unheard_of)), HasSubstr("an unknown reaction"));
 }
 
 TEST_P(HostileReceiver, GreetsWithNumbersBeyondCounting) {
