@@ -199,6 +199,25 @@ TEST_P(VerifierTest, AReplicatorThatStopsEndsIt) {
   EXPECT_THAT(found_, IsEmpty());
 }
 
+// The target reads so slowly that nothing but its heartbeat is heard of it for several times the timeout.
+TEST_P(VerifierTest, HashingForLongerThanTheTimeoutIsNoSilence) {
+  constexpr std::size_t kBytes = std::size_t{1} << 20;
+  Write("file", std::string(kBytes, 'x'));
+  Options impatient = MakeOptions();
+  impatient.timeout = absl::Milliseconds(400);
+  Start(impatient);
+  ExpectMirrored();
+  VerifyOptions options = MakeVerifyOptions(/*content=*/true);
+  options.bytes_per_second = kBytes / 2;
+  const absl::Time began = absl::Now();
+  const auto counts = replicator_->Verify(options);
+  ASSERT_TRUE(counts.ok()) << counts.status() << Situation();
+  EXPECT_GT(absl::Now() - began, 4 * impatient.timeout);
+  EXPECT_EQ(counts->hashed, 1U);
+  EXPECT_THAT(found_, IsEmpty());
+  EXPECT_EQ(connects_, 1) << Situation();
+}
+
 TEST_P(VerifierTest, OneAtATime) {
   Start();
   ExpectMirrored();
