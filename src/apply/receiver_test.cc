@@ -3,12 +3,15 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <seccomp.h>
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstdio>
 #include <fstream>
 #include <functional>
 #include <set>
@@ -316,6 +319,37 @@ TEST_F(Receiver, PingsAreAnsweredAndEmptyBatchesAcknowledged) {
     source.End();
   }
   for (std::uint64_t number = 1; number <= 200; ++number) EXPECT_EQ(source.WaitAck().number, number);
+  EXPECT_EQ(source.Close(), 0);
+}
+
+// As on a filesystem with shorter names than the source's, of which there is none that every kernel has: what comes to its
+// place by this call, as directories do, is refused.
+void RefuseNames() {
+  const scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+  const auto refuse = SCMP_ACT_ERRNO(ENAMETOOLONG);
+  if (seccomp_rule_add(filter, refuse, SCMP_SYS(renameat2), 1, SCMP_A4(SCMP_CMP_EQ, RENAME_NOREPLACE)) != 0) _exit(99);
+  if (seccomp_load(filter) != 0) _exit(99);
+  seccomp_release(filter);
+}
+
+TEST_F(Receiver, ANameThatTheTargetDoesNotTakeFailsWithWhatIsBelowItOnly) {
+  ScriptedSource source(root_, RefuseNames);
+  ASSERT_TRUE(source.Greet().has_value());
+  source.Begin(1);
+  source.Directory("long");
+  source.Put("long/file", "content");
+  source.Put("other", "content");
+  const wire::Ack ack = source.EndAndWait();
+  ASSERT_EQ(ack.failures.size(), 2u);
+  EXPECT_EQ(ack.failures[0].index, 0u);
+  EXPECT_EQ(ack.failures[0].reaction, Reaction::kSkipAndReport);
+  EXPECT_TRUE(absl::StrContains(ack.failures[0].message, "'long'")) << ack.failures[0].message;
+  EXPECT_TRUE(absl::StrContains(ack.failures[0].message, "shorter names")) << ack.failures[0].message;
+  EXPECT_EQ(ack.failures[1].index, 1u);
+  EXPECT_EQ(ack.failures[1].reaction, Reaction::kLookAgain);
+  EXPECT_EQ(Read("other"), "content");
+  EXPECT_EQ(Names("."), (std::set<std::string>{".fanmirror", "other"}));
+  EXPECT_EQ(Names(".fanmirror/staging"), std::set<std::string>{});
   EXPECT_EQ(source.Close(), 0);
 }
 
