@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 
 from lib.case import WorkplaceCase, main
 from lib.host import run, until
@@ -61,6 +62,49 @@ class TooLong(RefusedCase):
         self.until_failing("long", "shorter names")
         os.unlink(os.path.join(self.source, "long"))
         os.symlink("short", os.path.join(self.source, "long"))
+        self.settle()
+        self.assertEqual(self.mirror.target()["failing_count"], 0)
+
+
+class ShortNames:
+    """Starts a daemon whose targets take no directory's name, as one with shorter names takes no long one: no filesystem that
+    every kernel has has shorter names. Directories come to their place by renameat2 with RENAME_NOREPLACE."""
+
+    REFUSE = """
+import ctypes, errno, os, sys
+class Compare(ctypes.Structure):
+    _fields_ = [("arg", ctypes.c_uint), ("op", ctypes.c_int), ("a", ctypes.c_uint64), ("b", ctypes.c_uint64)]
+lib = ctypes.CDLL("libseccomp.so.2")
+lib.seccomp_init.restype = ctypes.c_void_p
+allow, refuse, equal, noreplace = 0x7fff0000, 0x00050000 | errno.ENAMETOOLONG, 4, 1
+filter = ctypes.c_void_p(lib.seccomp_init(allow))
+call = lib.seccomp_syscall_resolve_name(b"renameat2")
+assert lib.seccomp_rule_add_array(filter, refuse, call, 1, ctypes.byref(Compare(4, equal, noreplace, 0))) == 0
+assert lib.seccomp_load(filter) == 0
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+    def launch(self, argv):
+        environment = {key: value for key, value in os.environ.items() if key != "NOTIFY_SOCKET"}
+        return {"args": [sys.executable, "-c", self.REFUSE, *argv], "env": environment}
+
+
+class TooLongName(RefusedCase):
+    def test_a_directory_whose_name_is_too_long_for_the_target(self):
+        self.mirror.service = ShortNames()
+        self.mirror.start()
+        self.write("before")
+        self.settle()
+        self.write("long/file")
+
+        def failing():
+            return [one["error"] for one in self.mirror.target()["failing"] if one["path"] == "long"]
+        until(lambda: any("shorter names" in error for error in failing()), lambda: f"it is told of; {self.story()}")
+        self.assert_others_flow()
+        self.assertFalse(self.copied("long"))
+        self.assertEqual({one["path"] for one in self.mirror.target()["failing"]} - {"long", "long/file"}, set())
+        self.mirror.service = None
+        self.mirror.restart()
         self.settle()
         self.assertEqual(self.mirror.target()["failing_count"], 0)
 
