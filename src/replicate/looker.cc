@@ -95,6 +95,7 @@ void Looker::LookAtName(const Name& name, bool startup) {
   const auto known = MakeDirectoryKnown(name.dir, startup);
   if (!known.ok()) return fail(known.status());
   if (!*known) return;
+  looked_ = true;
   auto node = tree_->Look(name);
   if (!node.ok()) return fail(node.status());
   const auto place = SourcePath(name.dir);
@@ -115,7 +116,7 @@ void Looker::LookAtName(const Name& name, bool startup) {
   Observe(name, std::move(observation), path);
 }
 
-bool Looker::AddFound(const scan::Found& found, bool startup) {
+bool Looker::AddFound(const scan::Found& found, bool startup, bool stale) {
   const FileId& id = found.node.id;
   if (facts_.names.contains(found.name)) return true;
   const auto record = expected_->Node(id);
@@ -128,12 +129,22 @@ bool Looker::AddFound(const scan::Found& found, bool startup) {
     return true;  // its directory did not come to the target: that one's own change will find this again
   }
   if (suspect) facts_.suspect.insert(id);
-  // The walk that found it goes on below it.
-  if (found.node.metadata.type == NodeType::kDirectory) located_[id] = found.path;
-  const std::size_t trees = new_trees_.size();
-  Observe(found.name, {.node = found.node, .startup = startup, .excluded = false}, found.path);
-  new_trees_.resize(std::min(new_trees_.size(), trees));
+  TakeFound(found, startup, stale);
   return true;
+}
+
+void Looker::TakeFound(const scan::Found& found, bool startup, bool stale) {
+  const std::size_t trees = new_trees_.size();
+  if (stale) {
+    LookAtName(found.name, startup);
+    const auto now = facts_.names.find(found.name);
+    if (now == facts_.names.end() || !now->second.node || now->second.node->id != found.node.id) return;
+  } else {
+    if (found.node.metadata.type == NodeType::kDirectory) located_[found.node.id] = found.path;
+    Observe(found.name, {.node = found.node, .startup = startup, .excluded = false}, found.path);
+  }
+  // The walk that found it goes on below it.
+  new_trees_.resize(std::min(new_trees_.size(), trees));
 }
 
 void Looker::AddListed(const FileId& dir, const absl::flat_hash_set<std::uint64_t>& seen, bool startup) {

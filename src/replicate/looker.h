@@ -29,8 +29,9 @@ class Looker {
 
   // `limbo_is_over`: no older change is pending and no walk under way, so a node in limbo that is not found has no place.
   void Add(const model::Change& change, bool limbo_is_over);
-  // What a walk found. True when it differs from what the target is expected to have.
-  bool AddFound(const scan::Found& found, bool startup);
+  // What a walk found. True when it differs from what the target is expected to have. `stale`: names were looked at since, so
+  // that what is expected may be newer; then it is looked at again.
+  bool AddFound(const scan::Found& found, bool startup, bool stale);
   // A walk gave all entries of `dir`; those of the target that are not among them (`seen`: HashName) are looked at.
   void AddListed(const model::FileId& dir, const absl::flat_hash_set<std::uint64_t>& seen, bool startup);
   // A walk of `top` could not list the directory at `path`: nothing is concluded of what is below.
@@ -50,10 +51,12 @@ class Looker {
   const std::vector<NewTree>& new_trees() const { return new_trees_; }  // directories that must be walked
   const std::vector<Failed>& failed() const { return failed_; }         // could not be looked at: nothing is concluded
   std::uint64_t bytes() const { return bytes_; }                        // of regular files that may have to be sent
+  bool looked() const { return looked_; }  // at any name, not counting what walks found
   std::size_t names() const { return facts_.names.size() + facts_.nodes.size(); }
 
  private:
   void LookAtName(const model::Name& name, bool startup);
+  void TakeFound(const scan::Found& found, bool startup, bool stale);
   void LookAtDirectoryOf(const model::Name& name);
   absl::StatusOr<bool> MakeDirectoryKnown(const model::FileId& dir, bool startup);
   bool IsInLimbo(const model::FileId& dir) const;
@@ -82,6 +85,7 @@ class Looker {
   std::vector<NewTree> new_trees_;
   std::vector<Failed> failed_;
   std::uint64_t bytes_ = 0;
+  bool looked_ = false;
 };
 
 }  // namespace fanmirror::replicate

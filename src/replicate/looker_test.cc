@@ -343,12 +343,30 @@ TEST_P(LookerTest, AWalkTakesUpOnlyWhatDiffers) {
   const auto found = [&](const std::string& name) {
     return scan::Found{{tree_->root(), name}, name, *TreeTest::Look(name)};
   };
-  EXPECT_FALSE(looker.AddFound(found("same"), /*startup=*/true));
-  EXPECT_TRUE(looker.AddFound(found("other"), /*startup=*/true));
+  EXPECT_FALSE(looker.AddFound(found("same"), /*startup=*/true, /*stale=*/false));
+  EXPECT_TRUE(looker.AddFound(found("other"), /*startup=*/true, /*stale=*/false));
   looker.AddListed(tree_->root(), {HashName("same"), HashName("other")}, /*startup=*/true);
   looker.Close();
   EXPECT_THAT(looker.facts().names, UnorderedElementsAre(Key(NameOf("source/other"))));
   EXPECT_THAT(looker.facts().suspect, UnorderedElementsAre(IdOf("source/other")));
+}
+
+TEST_P(LookerTest, WhatAWalkFoundBeforeALaterLookIsLookedAtAgain) {
+  for (const char* name : {"moved", "gone", "changed"}) WriteFile(absl::StrCat("source/", name), "text");
+  std::vector<scan::Found> found;
+  for (const char* name : {"moved", "gone", "changed"}) {
+    found.push_back({{tree_->root(), name}, name, *TreeTest::Look(name)});
+  }
+  Rename("source/moved", "source/there");
+  Remove("source/gone");
+  ASSERT_EQ(::chmod(At("source/changed").c_str(), 0600), 0);
+  MirrorAll();
+  Looker looker = MakeLooker();
+  for (const scan::Found& each : found) EXPECT_TRUE(looker.AddFound(each, /*startup=*/false, /*stale=*/true));
+  looker.Close();
+  for (const char* name : {"moved", "gone"}) EXPECT_FALSE(looker.facts().names.at({tree_->root(), name}).node) << name;
+  EXPECT_EQ(looker.facts().names.at({tree_->root(), "changed"}).node->metadata.mode, 0600);
+  EXPECT_TRUE(looker.looked());
 }
 
 TEST_P(LookerTest, ADirectoryThatCannotBeListedLosesNothing) {

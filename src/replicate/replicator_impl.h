@@ -229,6 +229,7 @@ class ReplicatorImpl : public Replicator {
   std::uint64_t next_round_ = 1;
   std::uint64_t next_list_ = 1;
   std::size_t under_way_ = 0;         // batches sent and not acknowledged
+  std::int64_t looked_ns_ = 0;        // when names were looked at last, but for what walks found
   std::uint64_t scans_told_ = 0;      // of those that are through
   bool drain_ = false;                // a failure is to be dealt with before anything new is planned
   std::uint64_t settled_batch_ = 0;   // failures up to here are dealt with

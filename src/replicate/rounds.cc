@@ -51,7 +51,7 @@ bool ReplicatorImpl::PlanRound() {
   walk_waits_ = front && approved != walk_approved;
   const ProofHandle walk =
       approved == walk_approved
-          ? scanner_.Step(kRoundNames - std::min(kRoundNames, looker.names()), kRoundBytes, &looker)
+          ? scanner_.Step(kRoundNames - std::min(kRoundNames, looker.names()), kRoundBytes, looked_ns_, &looker)
           : nullptr;
   const auto finished = scanner_.TakeFinished();
   if (proof->entries.empty() && !walk) {
@@ -60,6 +60,7 @@ bool ReplicatorImpl::PlanRound() {
     return false;
   }
   looker.Close();
+  if (looker.looked()) looked_ns_ = os::BoottimeNs();
   if (const absl::Status health = catalogue_->health(); !health.ok()) {
     HaltBy(HaltCause::kStore, health);
     return false;

@@ -35,12 +35,13 @@ void Scanner::Refill(Running* running, std::size_t max, Looker* looker) {
     running->seen[found.name.dir].insert(HashName(found.name.name));
     running->found.push_back(std::move(found));
   }
+  running->found_ns = step.begun_ns;
   running->listed = std::move(step.listed);
   running->done = step.done;
   for (const auto& [path, status] : step.unreadable) looker->AddUnreadable(running->dir, path, status);
 }
 
-ProofHandle Scanner::Step(std::size_t max, std::uint64_t max_bytes, Looker* looker) {
+ProofHandle Scanner::Step(std::size_t max, std::uint64_t max_bytes, std::int64_t looked_ns, Looker* looker) {
   if (walks_.empty()) return nullptr;
   Running& running = walks_.front();
   ProofHandle proof = running.proof;
@@ -57,7 +58,8 @@ ProofHandle Scanner::Step(std::size_t max, std::uint64_t max_bytes, Looker* look
       taken += running.found.empty() ? 1 : 0;
       continue;
     }
-    if (!looker->AddFound(running.found.front(), running.startup)) {
+    const bool stale = running.found_ns <= looked_ns;
+    if (!looker->AddFound(running.found.front(), running.startup, stale)) {
       unchanged_ += running.found.front().node.metadata.type != model::NodeType::kDirectory;
     }
     running.found.pop_front();

@@ -35,8 +35,9 @@ class Scanner {
   void Clear() { walks_.clear(); }
 
   // Takes up to about `max` entries from the walk at the front into `looker`, or as many as bring it to `max_bytes`. Gives
-  // the proof of the walk (these entries are part of it), null when idle.
-  ProofHandle Step(std::size_t max, std::uint64_t max_bytes, Looker* looker);
+  // the proof of the walk (these entries are part of it), null when idle. `looked_ns`: when names were looked at last for an
+  // earlier round; what the walk saw before that is not believed where it differs.
+  ProofHandle Step(std::size_t max, std::uint64_t max_bytes, std::int64_t looked_ns, Looker* looker);
   // Proofs of walks that came to their end.
   std::vector<ProofHandle> TakeFinished() { return std::exchange(finished_, {}); }
 
@@ -53,6 +54,7 @@ class Scanner {
     bool startup = false;
     ProofHandle proof;
     std::deque<scan::Found> found;               // given by the walk and not taken yet
+    std::int64_t found_ns = 0;                   // when the walk began to look at them
     std::vector<model::FileId> listed;           // take effect when `found` is empty
     absl::flat_hash_map<model::FileId, absl::flat_hash_set<std::uint64_t>> seen;  // of directories not listed whole yet
     bool done = false;

@@ -6,6 +6,7 @@
 
 #include "model/failure.h"
 #include "model/path.h"
+#include "os/clock.h"
 #include "os/entries.h"
 #include "scan/judge.h"
 
@@ -115,6 +116,7 @@ void ThreadedWalk::Look(Chunk chunk) {
   std::ranges::sort(chunk.names, {}, &Name::inode);
   Directory* const directory = chunk.directory.get();
   Result result;
+  result.step.begun_ns = os::BoottimeNs();
   for (Name& name : chunk.names) {
     ++result.step.seen;
     std::string path = model::JoinPath(*directory->path, name.name);
@@ -168,6 +170,7 @@ Walk::Step ThreadedWalk::Next(std::size_t max) {
   }
   Step step;
   step.seen = std::exchange(current_.seen, 0);
+  step.begun_ns = current_.begun_ns;
   const std::size_t end = std::min(given_ + std::max<std::size_t>(max, 1), current_.found.size());
   for (; given_ < end; ++given_) step.found.push_back(std::move(current_.found[given_]));
   if (given_ < current_.found.size()) return step;

@@ -3,6 +3,7 @@
 #include <optional>
 #include <utility>
 
+#include "os/clock.h"
 #include "scan/descent.h"
 #include "scan/judge.h"
 #include "scan/threaded_walk.h"
@@ -50,6 +51,7 @@ void DescentWalk::Take(Step* step) {
 
 Walk::Step DescentWalk::Next(std::size_t max) {
   Step step;
+  step.begun_ns = os::BoottimeNs();
   std::size_t path_bytes = 0;
   // Directories count like entries, so that a step over many empty ones or excluded names ends as well.
   for (std::size_t work = 0; work < max && path_bytes < kStepPathBytes; ++work) {

@@ -51,6 +51,7 @@ class Walk {
     std::vector<model::FileId> listed;   // directories whose every entry has been given by now (this step or before)
     std::vector<std::pair<std::string, absl::Status>> unreadable;  // path and error: nothing may be concluded of what is below
     std::uint64_t seen = 0;              // entries listed, the excluded ones included
+    std::int64_t begun_ns = 0;           // os::BoottimeNs() before the first look at any of `found`
     bool done = false;
   };
   // The next entries, about `max` of them. Blocks on the filesystem.
