@@ -169,7 +169,7 @@ absl::Status Home::Prepare(const Root& root, const wire::Hello& hello) {
     if (fsync(root.sync_fd()) != 0) return Failed("fsync", root.path(), errno);
   }
   bool limbo_empty = true;
-  const absl::Status listed =
+  absl::Status listed =
       ForEachEntry(limbo_.get(), ".", [&](const auto&) { return limbo_empty = false; });
   root_was_empty_ = *contents == Contents::kNothing && limbo_empty;
   return listed;

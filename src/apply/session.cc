@@ -71,7 +71,7 @@ absl::Status Session::Take(const wire::Frame& frame) {
   using wire::FrameType;
   switch (frame.type) {
     case FrameType::kHello:
-      return Pass(wire::ParseHello(frame.payload), [this](wire::Hello hello) { return OnHello(hello); });
+      return Pass(wire::ParseHello(frame.payload), [this](const wire::Hello& hello) { return OnHello(hello); });
     case FrameType::kBatchBegin:
       return Pass(wire::ParseBatchBegin(frame.payload),
                   [this](wire::BatchBegin begin) { return OnBatchBegin(begin); });
@@ -88,9 +88,9 @@ absl::Status Session::Take(const wire::Frame& frame) {
       if (absl::Status status = wire::ParsePutAbort(frame.payload); !status.ok()) return status;
       return OnPutAbort();
     case FrameType::kList:
-      return Pass(wire::ParseList(frame.payload), [this](wire::List list) { return OnList(list); });
+      return Pass(wire::ParseList(frame.payload), [this](const wire::List& list) { return OnList(list); });
     case FrameType::kHashFile:
-      return Pass(wire::ParseHashFile(frame.payload), [this](wire::HashFile file) { return OnHashFile(file); });
+      return Pass(wire::ParseHashFile(frame.payload), [this](const wire::HashFile& file) { return OnHashFile(file); });
     case FrameType::kPing:
       return Pass(wire::ParsePing(frame.payload), [this](wire::Ping ping) { return OnPing(ping); });
     case FrameType::kHelloReply:
@@ -110,7 +110,7 @@ absl::Status Session::OnHello(const wire::Hello& hello) {
   wire::HelloReply reply;
   reply.protocol = wire::kProtocol;
   reply.program = FANMIRROR_VERSION;
-  const absl::Status refused = Admit(hello, &reply);
+  absl::Status refused = Admit(hello, &reply);
   if (!refused.ok()) {
     reply.refusal = std::string(refused.message());
     reply.reaction = model::ReactionOf(refused);

@@ -147,9 +147,8 @@ void Planner::FindDoomed() {
     const Name limbo = LimboName(id);
     if (now_.Child(limbo) != id) continue;
     const bool placed = !IsDirectory(id) && wanted_.contains(id) && !UnplacedWish(id);
-    if (placed) {
-      doomed_.push_back(limbo);  // by that name nothing is lost: it has another
-    } else if (wanted_.contains(id) || FateOf(id) == Fate::kUnknown) {
+    // By the name of what is placed nothing is lost: it has another.
+    if (!placed && (wanted_.contains(id) || FateOf(id) == Fate::kUnknown)) {
       plan_.postponed.push_back(LimboChange(id));
     } else {
       doomed_.push_back(limbo);

@@ -21,7 +21,7 @@ struct Pauses {
 Pauses PausesOf(Reaction reaction) {
   switch (reaction) {
     case Reaction::kLookAgain:
-      return {50 * kMillisecond, 5 * kSecond};
+      return {50 * kMillisecond, 30 * kSecond};
     case Reaction::kSkipAndReport:
       return {10 * kSecond, 300 * kSecond};
     default:

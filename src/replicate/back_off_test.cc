@@ -20,7 +20,7 @@ struct Schedule {
 TEST(BackOff, ThePausesDoubleUpToTheLast) {
   const std::vector<std::int64_t> usual = {1'000, 2'000, 4'000, 8'000, 16'000, 30'000};
   for (const Schedule& schedule : std::vector<Schedule>{
-           {Reaction::kLookAgain, {50, 100, 200, 400, 800, 1'600, 3'200, 5'000}},
+           {Reaction::kLookAgain, {50, 100, 200, 400, 800, 1'600, 3'200, 6'400, 12'800, 25'600, 30'000}},
            {Reaction::kSkipAndReport, {10'000, 20'000, 40'000, 80'000, 160'000, 300'000}},
            {Reaction::kRetry, usual},
            {Reaction::kReconnect, usual},

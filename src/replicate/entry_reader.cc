@@ -78,7 +78,7 @@ absl::Status EntryReader::ReadSource(Pair* pair, std::optional<SourceEntry>* out
       pair->moved = end->raced || entry.metadata != pair->source.metadata;
       pair->hashed = Hashes(*pair);
       if (pair->hashed) entry.content = hasher.Finish(entry.metadata.size);
-      if (!pair->moved) *out = std::move(entry);
+      if (!pair->moved) *out = entry;
       return absl::OkStatus();
     } else if (const auto* failed = std::get_if<read::Failed>(&part)) {
       pair->failure = failed->status;

@@ -75,7 +75,7 @@ ReplicatorImpl::ReplicatorImpl(Options options, Stores stores)
                 }}),
       guard_(options_.max_delete, catalogue_->header().held_of) {}
 
-ReplicatorImpl::~ReplicatorImpl() { Stop(); }
+ReplicatorImpl::~ReplicatorImpl() { ReplicatorImpl::Stop(); }
 
 void ReplicatorImpl::Start() {
   NoteStart();

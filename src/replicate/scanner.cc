@@ -8,7 +8,6 @@
 
 namespace fanmirror::replicate {
 
-using model::Change;
 using model::FileId;
 
 void Scanner::Start(Kind kind, const FileId& dir, const std::string& path, bool startup, ProofHandle proof) {

@@ -10,7 +10,6 @@
 
 namespace fanmirror::replicate {
 
-using catalogue::PendingSet;
 
 namespace {
 
