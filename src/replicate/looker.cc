@@ -286,7 +286,7 @@ void Looker::DetermineFateOfLiving(const FileId& id) {
 void Looker::FateFailed(const FileId& id, const absl::Status& status) {
   facts_.limbo.erase(id);
   for (const Name& name : expected_->NamesOf(id)) {
-    failed_.push_back({NameChange(name), status});
+    failed_.push_back({name.dir.is_limbo() ? plan::LimboChange(id) : NameChange(name), status});
     facts_.names.erase(name);
   }
 }

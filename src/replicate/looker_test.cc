@@ -412,5 +412,26 @@ TEST_P(LookerOfAFailingSourceTest, AnErrorIsNeverAbsence) {
   EXPECT_THAT(looker.facts().fates, IsEmpty());
 }
 
+// It would stay there for ever if only its name was looked at again, which is none of the source's.
+TEST_P(LookerOfAFailingSourceTest, WhatIsInLimboIsAskedAfterAgain) {
+  WriteFile("source/file", "text");
+  MirrorAll();
+  const FileId file = IdOf("source/file");
+  expected_.Apply(2, {Effect::Kind::kMoveName, file, NameOf("source/file"), plan::LimboName(file), {}});
+  Remove("source/file");
+  tree_.reset();
+  ASSERT_TRUE(filesystem_->Unmount().ok());
+  ASSERT_TRUE(filesystem_->Mount().ok());
+  OpenTree(At("source"));
+  ASSERT_TRUE(filesystem_->ShutDown().ok());
+
+  Looker looker = MakeLooker();
+  looker.Add(plan::LimboChange(file), /*limbo_is_over=*/true);
+  looker.Close();
+  ASSERT_THAT(looker.failed(), SizeIs(1));
+  EXPECT_EQ(looker.failed()[0].change, plan::LimboChange(file));
+  EXPECT_THAT(looker.facts().limbo, IsEmpty());
+}
+
 }  // namespace
 }  // namespace fanmirror::replicate

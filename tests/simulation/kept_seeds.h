@@ -14,6 +14,7 @@ inline constexpr std::uint64_t kKeptSeeds[] = {
     2484,  // a directory appeared whose metadata was refused; removed in the source meanwhile, it was never removed on the target
     2934,  // a look at what a failed batch would have made let a barrier fall
     4230,  // a hard link could not follow its file, which was put anew, and was taken for whole
+    4935,  // an error of the disk at the look at what waits in limbo, and it stayed there for ever
     6303,  // what was listed was not durable on the target, and its power went
     10295, // a file that was elsewhere for a moment was written there, with its size and mtime kept
     10457, // a backup had caught the target in the midst of its last batch, and was taken for the end of that
