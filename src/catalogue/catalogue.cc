@@ -109,7 +109,7 @@ absl::Status Catalogue::Store::CommitAndRenew(Transaction txn) {
   // What failed for want of room left everything as it was; after any other failure nobody knows what is on
   // the disk.
   if (!status.ok() && model::ReactionOf(status) != model::Reaction::kRetry) Remember(status);
-  if (const absl::Status renewed = reader->Renew(); !renewed.ok()) {
+  if (absl::Status renewed = reader->Renew(); !renewed.ok()) {
     Remember(renewed);
     return renewed;
   }
@@ -134,7 +134,7 @@ absl::Status Catalogue::Store::WriteNodes(const Transaction& txn, const Expected
   }
   std::sort(rows.begin(), rows.end());
   for (const auto& [key, value] : rows) {
-    const absl::Status status = value ? txn.Put(nodes, key, *value) : txn.Delete(nodes, key);
+    absl::Status status = value ? txn.Put(nodes, key, *value) : txn.Delete(nodes, key);
     if (!status.ok()) return status;
   }
   return absl::OkStatus();

@@ -55,6 +55,7 @@ absl::StatusOr<std::unique_ptr<Child>> Child::Start(const std::vector<std::strin
   int error = SetUpDescriptors(&actions, stdin_fd, stdout_fd, stderr_fd);
   if (error == 0) error = SetUpAttributes(&attributes);
   std::vector<char*> arguments;
+  arguments.reserve(argv.size() + 1);
   for (const std::string& argument : argv) arguments.push_back(const_cast<char*>(argument.c_str()));
   arguments.push_back(nullptr);
   pid_t pid = -1;

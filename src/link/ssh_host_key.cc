@@ -27,7 +27,7 @@ std::string Fingerprint(ssh_session session) {
   };
   if (ssh_get_publickey_hash(key, SSH_PUBLICKEY_HASH_SHA256, &hash, &size) != SSH_OK) return "";
   char* text = ssh_get_fingerprint_hash(SSH_PUBLICKEY_HASH_SHA256, hash, size);
-  const std::string result = absl::StrCat(ssh_key_type_to_char(ssh_key_type(key)), " ", text == nullptr ? "" : text);
+  std::string result = absl::StrCat(ssh_key_type_to_char(ssh_key_type(key)), " ", text == nullptr ? "" : text);
   ssh_string_free_char(text);
   return result;
 }

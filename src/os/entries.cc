@@ -11,7 +11,7 @@ namespace fanmirror::os {
 namespace {
 
 // Bytes for one getdents64 call: about a thousand entries, so that the call itself does not count.
-constexpr std::size_t kBufferBytes = 64 * 1024;
+constexpr std::size_t kBufferBytes = std::size_t{64} << 10;
 
 bool IsDotOrDotDot(const char* name) {
   return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));

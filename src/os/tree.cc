@@ -247,7 +247,7 @@ absl::StatusOr<std::optional<model::Node>> Tree::LookAt(int dir_fd, const std::s
     }
     if (error == ENOENT || error == ESTALE) continue;
     if (error != 0) return model::SystemFailure(Reaction::kRetry, call, name, error);
-    if (SameNode(node.id, found.stx_ino, dir_fd, name.c_str())) return ToNode(name, found, std::move(node));
+    if (SameNode(node.id, found.stx_ino, dir_fd, name.c_str())) return ToNode(name, found, node);
   }
   return LookHeld(dir_fd, name);
 }
@@ -267,7 +267,7 @@ absl::StatusOr<std::optional<model::Node>> Tree::LookHeld(int dir_fd, const std:
     return model::SystemFailure(Reaction::kRetry, "name_to_handle_at", name, error);
   }
   if (const int error = Statx(fd.get(), "", &found)) return model::SystemFailure(Reaction::kRetry, "statx", name, error);
-  return ToNode(name, found, std::move(node));
+  return ToNode(name, found, node);
 }
 
 absl::StatusOr<std::optional<model::Node>> Tree::LookNode(const FileId& id) const {

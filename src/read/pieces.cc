@@ -52,6 +52,7 @@ void Pieces::SubmitRest(Piece* piece) {
 
 void Pieces::WaitForOne() {
   const os::Ring::Completion completion = ring_->Wait();
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): the ring gives back the address that it was given
   auto* piece = reinterpret_cast<Piece*>(static_cast<std::uintptr_t>(completion.token));
   const std::int64_t result = completion.result;
   // ECANCELED: the thread that submitted the read has ended.

@@ -123,7 +123,7 @@ absl::StatusOr<bool> Dialogue::WriteSome(link::Link* link) {
 }
 
 absl::StatusOr<bool> Dialogue::ReadSome(link::Link* link) {
-  if (const auto given = GiveFrames(); !given.ok() || *given) return given;
+  if (auto given = GiveFrames(); !given.ok() || *given) return given;
   if (!HasRoom()) {
     heard_ns_ = os::BoottimeNs();  // it is we who do not listen
     return false;
@@ -137,7 +137,7 @@ absl::StatusOr<bool> Dialogue::ReadSome(link::Link* link) {
   heard_ns_ = os::BoottimeNs();
   options_.traffic->bytes_received += *count;
   decoder_.Fed(*count);
-  if (const auto given = GiveFrames(); !given.ok()) return given;
+  if (auto given = GiveFrames(); !given.ok()) return given;
   return true;
 }
 

@@ -268,8 +268,7 @@ absl::Status Learner::LearnPlaces(std::map<std::string, bool> places) {
     }
     // In the order of their paths: a directory before what is in it.
     for (auto answer = answers.begin(); at != end; ++at, ++answer) {
-      const absl::Status status = LearnPlace(at->first, at->second, *answer);
-      if (!status.ok()) return status;
+      if (absl::Status status = LearnPlace(at->first, at->second, *answer); !status.ok()) return status;
     }
   }
   return Finish();
@@ -348,7 +347,7 @@ absl::Status Learner::Finish() {
 absl::Status Learner::Flush(std::size_t at_least) {
   if (effects_.size() < at_least) return absl::OkStatus();
   if (absl::Status status = NoteChanges(); !status.ok()) return status;
-  const absl::Status status = catalogue_->Commit(catalogue_->header().batch, effects_);
+  absl::Status status = catalogue_->Commit(catalogue_->header().batch, effects_);
   effects_.clear();
   view_.Clear();
   return status;

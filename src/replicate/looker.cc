@@ -113,7 +113,7 @@ void Looker::LookAtName(const Name& name, bool startup) {
       observation.node.reset();
     }
   }
-  Observe(name, std::move(observation), path);
+  Observe(name, observation, path);
 }
 
 bool Looker::AddFound(const scan::Found& found, bool startup, bool stale) {
@@ -183,7 +183,7 @@ bool Looker::OtherwiseSelectedBelow(const FileId& dir, const std::string& path) 
   return !had || filter.DependsOnPlace(*had) || filter.DependsOnPlace(path);
 }
 
-void Looker::Observe(const Name& name, Observation observation, const std::string& path) {
+void Looker::Observe(const Name& name, const Observation& observation, const std::string& path) {
   const bool startup = observation.startup;
   const auto child = expected_->Child(name);
   if (observation.node) {
@@ -202,7 +202,7 @@ void Looker::Observe(const Name& name, Observation observation, const std::strin
     EnqueueOtherNames(*child, name, startup);
     displaced_.push_back(*child);
   }
-  facts_.names[name] = std::move(observation);
+  facts_.names[name] = observation;
 }
 
 // A name that came and went leaves its trace in the mtime of its directory.

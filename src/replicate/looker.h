@@ -61,7 +61,7 @@ class Looker {
   absl::StatusOr<bool> MakeDirectoryKnown(const model::FileId& dir, bool startup);
   bool IsInLimbo(const model::FileId& dir) const;
   bool OtherwiseSelectedBelow(const model::FileId& dir, const std::string& path);
-  void Observe(const model::Name& name, plan::Observation observation, const std::string& path);
+  void Observe(const model::Name& name, const plan::Observation& observation, const std::string& path);
   void Enqueue(const model::Name& name, bool startup);
   void EnqueueOtherNames(const model::FileId& id, const model::Name& name, bool startup);
   void DetermineFate(const model::FileId& id);

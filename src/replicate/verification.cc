@@ -38,7 +38,7 @@ absl::StatusOr<VerifyCounts> ReplicatorImpl::Verify(const VerifyOptions& options
     return entry.ok() && (*entry)->attempts > 0 ? Verifier::Pending::kFailure : Verifier::Pending::kChange;
   };
   host.repair = [&](std::vector<Repair> repairs) { return RepairPlaces(std::move(repairs), options); };
-  const auto counts = Verifier(std::move(host), &options).Run();
+  auto counts = Verifier(std::move(host), &options).Run();
   if (counts.ok() && options.audit) {
     const std::lock_guard guard(mutex_);
     audit_passed_ = counts->differences;
