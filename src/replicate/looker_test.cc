@@ -383,7 +383,17 @@ TEST_P(LookerTest, ADirectoryThatCannotBeListedLosesNothing) {
   EXPECT_EQ(model::ReactionOf(looker.failed()[0].status), model::Reaction::kRetry);
 }
 
-class LookerOfAFailingSourceTest : public LookerTest {};
+class LookerOfAFailingSourceTest : public LookerTest {
+ protected:
+  // With nothing of it in memory: each look at what is not there any more is an error.
+  void FailFromNowOn() {
+    tree_.reset();
+    ASSERT_TRUE(filesystem_->Unmount().ok());
+    ASSERT_TRUE(filesystem_->Mount().ok());
+    OpenTree(At("source"));
+    ASSERT_TRUE(filesystem_->ShutDown().ok());
+  }
+};
 INSTANTIATE_TEST_SUITE_P(On, LookerOfAFailingSourceTest, ::testing::Values("ext4"),
                          [](const auto& instance) { return instance.param; });
 
@@ -397,11 +407,7 @@ TEST_P(LookerOfAFailingSourceTest, AnErrorIsNeverAbsence) {
   const FileId file = IdOf("source/file");
   Remove("source/dir");
   Remove("source/file");
-  tree_.reset();
-  ASSERT_TRUE(filesystem_->Unmount().ok());
-  ASSERT_TRUE(filesystem_->Mount().ok());
-  OpenTree(At("source"));
-  ASSERT_TRUE(filesystem_->ShutDown().ok());
+  ASSERT_NO_FATAL_FAILURE(FailFromNowOn());
 
   Looker looker = MakeLooker();
   for (const Name& each : {name, dir}) looker.Add(plan::NameChange(each), /*limbo_is_over=*/false);
@@ -419,11 +425,7 @@ TEST_P(LookerOfAFailingSourceTest, WhatIsInLimboIsAskedAfterAgain) {
   const FileId file = IdOf("source/file");
   expected_.Apply(2, {Effect::Kind::kMoveName, file, NameOf("source/file"), plan::LimboName(file), {}});
   Remove("source/file");
-  tree_.reset();
-  ASSERT_TRUE(filesystem_->Unmount().ok());
-  ASSERT_TRUE(filesystem_->Mount().ok());
-  OpenTree(At("source"));
-  ASSERT_TRUE(filesystem_->ShutDown().ok());
+  ASSERT_NO_FATAL_FAILURE(FailFromNowOn());
 
   Looker looker = MakeLooker();
   looker.Add(plan::LimboChange(file), /*limbo_is_over=*/true);

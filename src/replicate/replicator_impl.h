@@ -171,6 +171,8 @@ class ReplicatorImpl : public Replicator {
   void TakeFailure(const Batch& batch, std::size_t index);
   void DisownSecond(const model::Op& op, std::vector<catalogue::Effect>* effects);
   std::vector<catalogue::Effect> EffectsOf(const plan::Step& step, const OpResult& result) const;
+  // With what is acknowledged and not committed yet.
+  std::optional<catalogue::Record> AckedRecord(const model::FileId& id) const;
   void LeaveBehind(const plan::Step& link);
   void DoubtTimes(const model::FileId& dir);
   void AddRetry(const model::Change& change, const std::string& path, const absl::Status& status, const Since& since);

@@ -89,8 +89,7 @@ std::vector<Effect> ReplicatorImpl::EffectsOf(const plan::Step& step, const OpRe
     if (result.content_read || effect.record.metadata.type != NodeType::kRegular) continue;
     // Only metadata was sent: the content is what it was. If size or mtime moved since the plan, the record keeps the
     // old ones, so that the difference stays seen.
-    const auto acked = acked_records_.find(effect.id);
-    const auto had = acked != acked_records_.end() ? std::optional<Record>(acked->second) : catalogue_->Node(effect.id);
+    const auto had = AckedRecord(effect.id);
     if (!had) continue;
     effect.record.content = had->content;
     effect.record.content_known = had->content_known;
@@ -101,6 +100,11 @@ std::vector<Effect> ReplicatorImpl::EffectsOf(const plan::Step& step, const OpRe
     }
   }
   return effects;
+}
+
+std::optional<Record> ReplicatorImpl::AckedRecord(const model::FileId& id) const {
+  const auto acked = acked_records_.find(id);
+  return acked != acked_records_.end() ? acked->second : catalogue_->Node(id);
 }
 
 void ReplicatorImpl::TakeFailure(const Batch& batch, std::size_t index) {
@@ -141,8 +145,7 @@ void ReplicatorImpl::TakeFailure(const Batch& batch, std::size_t index) {
 // A node was put anew, and one of its other names could not follow: it has the node as it was, which is nobody's now.
 void ReplicatorImpl::LeaveBehind(const plan::Step& link) {
   const Change& place = link.op.concerns.front();
-  const auto acked = acked_records_.find(link.op.node);
-  auto record = acked != acked_records_.end() ? std::optional<Record>(acked->second) : catalogue_->Node(link.op.node);
+  auto record = AckedRecord(link.op.node);
   if (place.kind != Change::Kind::kName || !record) return;
   record->content_known = false;
   const model::FileId nobody = NewForeign();
@@ -154,8 +157,7 @@ void ReplicatorImpl::LeaveBehind(const plan::Step& link) {
 // What was done in the directory moved its times on the target, and they were not set again. A ctime that no node has makes
 // the difference seen, whatever the record says of mtime.
 void ReplicatorImpl::DoubtTimes(const model::FileId& dir) {
-  const auto acked = acked_records_.find(dir);
-  const auto had = acked != acked_records_.end() ? std::optional<Record>(acked->second) : catalogue_->Node(dir);
+  const auto had = AckedRecord(dir);
   if (!had) return;
   Effect effect{.kind = Effect::Kind::kSetNode, .id = dir, .name = {}, .to = {}, .record = *had};
   effect.record.metadata.ctime = {};

@@ -10,7 +10,6 @@
 
 namespace fanmirror::replicate {
 
-
 namespace {
 
 // Of what a pending set notes for which events. Raised when a newer program notes more: then one scan makes up for it.

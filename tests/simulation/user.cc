@@ -105,7 +105,6 @@ void User::List() {
   }
 }
 
-// Compares what is at each path with what was.
 bool User::ChangedInside(const std::string& directory, std::uint64_t operation) const {
   const std::string below = directory.empty() ? "" : directory + "/";
   for (auto it = pasts_.lower_bound(below); it != pasts_.end() && it->first.starts_with(below); ++it) {
@@ -115,6 +114,7 @@ bool User::ChangedInside(const std::string& directory, std::uint64_t operation) 
   return false;
 }
 
+// Compares what is at each path with what was.
 void User::Survey() {
   std::map<std::string, std::uint64_t> now;
   std::vector<std::string> stack = {""};
