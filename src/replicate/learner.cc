@@ -164,9 +164,10 @@ absl::Status Learner::LearnEntry(const Directory& dir, const wire::ListedEntry& 
   const auto id = Identify(dir, entry);
   if (!id.ok()) return id.status();
   if (directory && !id->is_foreign() && noted_.insert(*id).second) changes_.push_back(plan::TreeChange(*id));
-  if (view_.Child({dir.id, entry.name}) == *id && view_.Node(*id)) return absl::OkStatus();
-  // What was believed to lie there goes with all that was believed to lie below it.
-  if (const auto old = view_.Child({dir.id, entry.name}); old && *old != *id) Forget({dir.id, entry.name});
+  // What was believed to lie there goes with all that was believed to lie below it; and a directory that comes to limbo may
+  // still be believed to lie elsewhere, with what was in it.
+  if (view_.Child({dir.id, entry.name})) Forget({dir.id, entry.name});
+  if (directory) ForgetBelow(*id);
   Add(SetNode(*id, entry.metadata));
   Add(SetName({dir.id, entry.name}, *id));
   return directory ? Enter({*id, path}, stack) : absl::OkStatus();
@@ -318,20 +319,34 @@ absl::Status Learner::LearnPlace(const std::string& path, bool recursive, const 
 }
 
 void Learner::Forget(const Name& name) {
-  std::vector<Name> order{name};
+  const FileId id = *view_.Child(name);
+  const auto record = view_.Node(id);
+  const bool directory = record && record->metadata.type == NodeType::kDirectory;
+  // What is below a directory with another name was learnt under that one.
+  if (directory && view_.NamesOf(id).size() == 1) ForgetBelow(id);
+  DropName(name);
+}
+
+void Learner::ForgetBelow(const FileId& dir) {
+  std::vector<Name> order;
+  const auto add_entries = [&](const FileId& of) {
+    view_.ForEachChild(of, [&](const std::string& entry, const FileId&) {
+      order.push_back({of, entry});
+      return true;
+    });
+  };
+  add_entries(dir);
   for (std::size_t i = 0; i < order.size(); ++i) {
     const FileId id = *view_.Child(order[i]);
     const auto record = view_.Node(id);
-    if (view_.NamesOf(id).size() > 1) continue;  // what is below it was learnt under its other name
-    if (!record || record->metadata.type != NodeType::kDirectory) continue;
-    view_.ForEachChild(id, [&](const std::string& entry, const FileId&) {
-      order.push_back({id, entry});
-      return true;
-    });
+    const bool directory = record && record->metadata.type == NodeType::kDirectory;
+    if (directory && view_.NamesOf(id).size() == 1) add_entries(id);
   }
-  for (auto it = order.rbegin(); it != order.rend(); ++it) {
-    Add({.kind = Effect::Kind::kDropName, .id = {}, .name = *it, .to = {}, .record = {}});
-  }
+  for (auto it = order.rbegin(); it != order.rend(); ++it) DropName(*it);
+}
+
+void Learner::DropName(const Name& name) {
+  Add({.kind = Effect::Kind::kDropName, .id = {}, .name = name, .to = {}, .record = {}});
 }
 
 void Learner::Add(Effect effect) {

@@ -83,7 +83,10 @@ class Learner {
   absl::StatusOr<model::FileId> Identify(const Directory& dir, const wire::ListedEntry& entry);
   bool IsVouchedFor(const model::Node& node) const;
   std::optional<model::FileId> FindDirectory(const std::string& path) const;
+  // What is believed to lie at `name` (there is something), and below it.
   void Forget(const model::Name& name);
+  void ForgetBelow(const model::FileId& dir);
+  void DropName(const model::Name& name);
   void Add(catalogue::Effect effect);
   absl::Status Flush(std::size_t at_least);
   absl::Status NoteChanges();
