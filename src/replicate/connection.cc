@@ -82,7 +82,6 @@ void ReplicatorImpl::OnLost(const absl::Status& status) {
   scanner_.Clear();
   scanning_all_ = false;
   expected_.Clear();
-  relearn_.clear();
   under_way_ = 0;
   ready_ = drain_ = false;
   if (const absl::Status kept = committed.ok() ? ReleaseGivenBack() : committed; !kept.ok()) OnStoreFailure(kept);
@@ -113,6 +112,7 @@ void ReplicatorImpl::OnConnected(const wire::HelloReply& reply) {
   next_batch_ = std::max({reply.begun, header.batch, header.listed}) + 1;
   settled_batch_ = next_batch_ - 1;
   acked_batch_ = header.batch;
+  doubts_.Clear();
   ready_ = true;
   // The target is to know the number that it is compared with from now on, and what was listed is to be durable there.
   if (reply.durable < header.batch || header.batch < header.listed) SendEmptyBatch();
@@ -188,6 +188,7 @@ absl::Status ReplicatorImpl::NoteLearnt(absl::Span<const model::Change> changes)
 // Lists what batches `first` to `last` touched (0: none), and what failed ops touched.
 absl::Status ReplicatorImpl::LearnUnknown(std::uint64_t first, std::uint64_t last) {
   if (absl::Status status = Commit(); !status.ok()) return status;
+  std::map<std::string, bool> places = doubts_.places();
   if (first != 0) {
     const auto touched = pending_->Intents(first, last);
     if (!touched.ok()) return touched.status();
@@ -196,13 +197,14 @@ absl::Status ReplicatorImpl::LearnUnknown(std::uint64_t first, std::uint64_t las
       vouched_ = Learner::VouchedBy(*catalogue_, options_.tree->root());
       return LearnAll();
     }
-    for (const PendingSet::Touched& place : **touched) relearn_[place.path] |= place.recursive;
+    for (const PendingSet::Touched& place : **touched) places[place.path] |= place.recursive;
   }
   Learner learner = MakeLearner();
-  if (absl::Status status = learner.LearnPlaces(std::exchange(relearn_, {})); !status.ok()) return status;
+  if (absl::Status status = learner.LearnPlaces(std::move(places)); !status.ok()) return status;
   settled_batch_ = next_batch_ - 1;
   drain_ = false;
-  return absl::OkStatus();
+  doubts_.Clear();
+  return Commit();
 }
 
 Learner ReplicatorImpl::MakeLearner() {

@@ -11,10 +11,12 @@
 #include "replicate/back_off.h"
 #include "replicate/replicator.h"
 #include "replicate/testing/mirror_fixture.h"
+#include "wire/frame.h"
 
 namespace fanmirror::replicate {
 namespace {
 
+using testing::LinkLife;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
@@ -75,6 +77,42 @@ class ReplicatorFailuresTest : public testing::MirrorTest {
   void Copy(const std::string& from, const std::string& to) {
     const absl::Status copied = os::testing::RunCommand({"cp", "-a", At(from), At(to)});
     ASSERT_TRUE(copied.ok()) << copied;
+  }
+  static constexpr int kMoments = 12;
+  void ComeBackBeforeTheRemovalFails(int moment) {
+    const std::string back = absl::StrCat("back", moment);
+    MakeFiles("dir", 5);
+    AwaitThroughDeaths();
+    ExpectMirrored();
+    WriteFile("target/dir/of nobody", "text");
+    Write("large", std::string(std::size_t{4} << 20, static_cast<char>('a' + moment)));  // keeps the first batch under way
+    Move("dir", "../outside");
+    Write("dir", "a file now");  // so what was there goes by way of limbo
+    absl::SleepFor(absl::Milliseconds(2 * moment));
+    Move("../outside", back);
+    Write(back + "/3", "changed");
+    AwaitThroughDeaths();
+    std::filesystem::remove(At("target/" + back + "/of nobody"));  // it may have been renamed with the directory
+    Write(back + "/3", "changed again");                            // so that the directory gets its times again
+    AwaitThroughDeaths();
+    ExpectMirrored();
+    Remove("dir");
+    Remove(back);
+  }
+  // Of what a source writes: true once it has sent a batch and then asks for a listing.
+  static std::function<bool(absl::Span<const char>)> AListingAfterABatch() {
+    return [decoder = std::make_shared<wire::Decoder>(wire::Decoder::Start::kAtFrame),
+            batch = false](absl::Span<const char> written) mutable {
+      std::string_view bytes(written.data(), written.size());
+      while (!bytes.empty()) {
+        bytes.remove_prefix(decoder->Feed(bytes));
+        for (auto frame = decoder->Next(); frame.ok() && *frame; frame = decoder->Next()) {
+          batch = batch || (*frame)->type == wire::FrameType::kBatchEnd;
+          if (batch && (*frame)->type == wire::FrameType::kList) return true;
+        }
+      }
+      return false;
+    };
   }
   void RemoveBatchNumbers() {
     int removed = 0;
@@ -235,26 +273,18 @@ TEST_P(ReplicatorFailuresTest, ATargetBehindItsCatalogueIsComparedAnew) {
 
 // It is made anew before it is known that what the target had of it could not be removed: whenever, both are told apart.
 TEST_P(ReplicatorFailuresTest, ADirectoryThatComesBackBeforeItsRemovalFails) {
-  constexpr int kMoments = 12;
   Start();
-  for (int moment = 0; moment < kMoments; ++moment) {
-    const std::string back = absl::StrCat("back", moment);
-    MakeFiles("dir", 5);
-    ExpectMirrored();
-    WriteFile("target/dir/of nobody", "text");
-    Write("large", std::string(std::size_t{4} << 20, static_cast<char>('a' + moment)));  // keeps the first batch under way
-    Move("dir", "../outside");
-    Write("dir", "a file now");  // so what was there goes by way of limbo
-    absl::SleepFor(absl::Milliseconds(2 * moment));
-    Move("../outside", back);
-    Write(back + "/3", "changed");
-    AwaitReached();
-    std::filesystem::remove(At("target/" + back + "/of nobody"));  // it may have been renamed with the directory
-    Write(back + "/3", "changed again");                            // so that the directory gets its times again
-    ExpectMirrored();
-    Remove("dir");
-  }
+  for (int moment = 0; moment < kMoments; ++moment) ComeBackBeforeTheRemovalFails(moment);
   ExpectMirrored();
+}
+
+// Also by the next connection, or the next process, when this one ends before it could ask for both.
+TEST_P(ReplicatorFailuresTest, WhatFailedOpsLeftIsAskedForAfterALostConnection) {
+  life_ = [] { return LinkLife{.ends_with = AListingAfterABatch()}; };
+  Start();
+  for (int moment = 0; moment < kMoments; ++moment) ComeBackBeforeTheRemovalFails(moment);
+  ExpectMirrored();
+  EXPECT_GT(connects_, 1);
 }
 
 // After that, too: whatever numbers its later states have, they are of a history that came to nothing.

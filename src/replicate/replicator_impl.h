@@ -22,6 +22,7 @@
 #include "replicate/auditor.h"
 #include "replicate/batch.h"
 #include "replicate/condenser.h"
+#include "replicate/doubts.h"
 #include "replicate/learner.h"
 #include "replicate/reconnect.h"
 #include "replicate/replicator.h"
@@ -169,7 +170,9 @@ class ReplicatorImpl : public Replicator {
   void OnAcknowledged(std::unique_ptr<Batch> batch);
   void TakeResult(const Batch& batch, std::size_t index);
   void TakeFailure(const Batch& batch, std::size_t index);
-  void DisownSecond(const model::Op& op, std::vector<catalogue::Effect>* effects);
+  void DisownSecond(std::uint64_t batch, const model::Op& op, std::vector<catalogue::Effect>* effects);
+  // Where the target has a node, with what is acknowledged and not committed yet; nullopt: it has no such node.
+  std::optional<std::vector<std::string>> AckedPlacesOf(const model::FileId& node) const;
   std::vector<catalogue::Effect> EffectsOf(const plan::Step& step, const OpResult& result) const;
   // With what is acknowledged and not committed yet.
   std::optional<catalogue::Record> AckedRecord(const model::FileId& id) const;
@@ -237,7 +240,7 @@ class ReplicatorImpl : public Replicator {
   std::uint64_t settled_batch_ = 0;   // failures up to here are dealt with
   // While the target is listed because it is not known what was under way: of the catalogue before, until all is listed.
   std::optional<Learner::Vouched> vouched_;
-  std::map<std::string, bool> relearn_;  // places to be listed: path, recursive
+  Doubts doubts_;                     // to be listed when all that is under way is acknowledged
   plan::DeleteGuard guard_;
   std::uint64_t held_ = 0;              // entries that are held back, as last counted
   std::int64_t recount_ns_ = 0;         // not to be counted again before

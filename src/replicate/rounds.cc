@@ -208,7 +208,11 @@ void ReplicatorImpl::SendEmptyBatch() {
 absl::Status ReplicatorImpl::RecordIntent(const Batch& batch) {
   std::vector<PendingSet::Touched> touched;
   for (const plan::Step& step : batch.steps) {
-    const bool recursive = MovesDirectory(step.op);
+    // What is made in a second directory (DisownSecond) is believed to lie in the first.
+    const bool makes_directory = step.op.type == model::NodeType::kDirectory && step.op.kind == Op::Kind::kMake;
+    const auto first = makes_directory ? AckedPlacesOf(step.op.node) : std::nullopt;
+    for (const std::string& place : first.value_or(std::vector<std::string>())) touched.push_back({place, /*recursive=*/true});
+    const bool recursive = MovesDirectory(step.op) || first;
     touched.push_back({step.op.path, recursive});
     if (step.op.kind == Op::Kind::kRename || step.op.kind == Op::Kind::kExchange) {
       touched.push_back({step.op.from, recursive});

@@ -47,11 +47,13 @@ void ReplicatorImpl::TakeResult(const Batch& batch, std::size_t index) {
   const plan::Step& step = batch.steps[index];
   const OpResult& result = batch.results[index];
   ++counters_.acked_ops;
+  if (step.op.type == NodeType::kDirectory && step.op.kind == Op::Kind::kRename) doubts_.Renamed(step.op.from, step.op.path);
+  if (step.op.type == NodeType::kDirectory && step.op.kind == Op::Kind::kExchange) doubts_.Exchanged(step.op.from, step.op.path);
   const bool made = result.content_sent || (step.op.kind == Op::Kind::kMake && step.op.type != NodeType::kDirectory);
   if (made) ++counters_.acked_files;
   if (result.content_sent) counters_.acked_bytes += result.record.metadata.size;
   std::vector<Effect> effects = EffectsOf(step, result);
-  if (step.op.kind == Op::Kind::kMake && step.op.type == NodeType::kDirectory) DisownSecond(step.op, &effects);
+  if (step.op.kind == Op::Kind::kMake && step.op.type == NodeType::kDirectory) DisownSecond(batch.number, step.op, &effects);
   for (Effect& effect : effects) {
     if (effect.kind == Effect::Kind::kSetNode) acked_records_[effect.id] = effect.record;
     acked_effects_.push_back(std::move(effect));
@@ -63,21 +65,29 @@ void ReplicatorImpl::TakeResult(const Batch& batch, std::size_t index) {
 // A directory was made because the one that the target had was to be removed, and that failed meanwhile: now there are two.
 // The older one is the node, with what is known to be in it; the second is nobody's, and is taken away or renamed when both
 // places have been listed.
-void ReplicatorImpl::DisownSecond(const Op& op, std::vector<Effect>* effects) {
-  if (!catalogue_->Node(op.node)) return;
-  catalogue::Expected acked(catalogue_.get());
-  for (const Effect& effect : acked_effects_) acked.Apply(/*batch=*/1, effect);
-  if (!acked.Node(op.node)) return;
-  plan::Paths paths(&acked, options_.tree->root());
-  for (const model::Name& name : acked.NamesOf(op.node)) {
-    if (const auto path = paths.OfName(name)) relearn_[*path] = true;
-  }
-  relearn_[op.path] = true;
+void ReplicatorImpl::DisownSecond(std::uint64_t batch, const Op& op, std::vector<Effect>* effects) {
+  const auto places = AckedPlacesOf(op.node);
+  if (!places) return;
+  for (const std::string& place : *places) doubts_.Add(batch, place, /*recursive=*/true);
+  doubts_.Add(batch, op.path, /*recursive=*/true);
   drain_ = true;
   const model::FileId nobody = NewForeign();
   for (Effect& effect : *effects) {
     if (effect.id == op.node) effect.id = nobody;
   }
+}
+
+std::optional<std::vector<std::string>> ReplicatorImpl::AckedPlacesOf(const model::FileId& node) const {
+  if (!catalogue_->Node(node)) return std::nullopt;
+  catalogue::Expected acked(catalogue_.get());
+  for (const Effect& effect : acked_effects_) acked.Apply(/*batch=*/1, effect);
+  if (!acked.Node(node)) return std::nullopt;
+  std::vector<std::string> places;
+  plan::Paths paths(&acked, options_.tree->root());
+  for (const model::Name& name : acked.NamesOf(node)) {
+    if (auto path = paths.OfName(name)) places.push_back(*std::move(path));
+  }
+  return places;
 }
 
 std::vector<Effect> ReplicatorImpl::EffectsOf(const plan::Step& step, const OpResult& result) const {
@@ -135,8 +145,8 @@ void ReplicatorImpl::TakeFailure(const Batch& batch, std::size_t index) {
   // What the receiver did not try is as it was believed to be.
   if ((reaction == Reaction::kLookAgain || may_be_there) && !result.untried) {
     const bool recursive = op.type == NodeType::kDirectory && op.kind != Op::Kind::kSetMetadata;
-    relearn_[op.path] |= recursive;
-    if (!op.from.empty()) relearn_[op.from] |= recursive;
+    doubts_.Add(batch.number, op.path, recursive);
+    if (!op.from.empty()) doubts_.Add(batch.number, op.from, recursive);
   }
   const absl::Status status = unknown_in_limbo ? model::Failure(reaction, std::string(result.status.message())) : result.status;
   for (const Change& change : op.concerns) AddRetry(change, op.path, status, since);
@@ -199,14 +209,18 @@ bool ReplicatorImpl::CommitDue() const {
 
 // The catalogue first, then the pending set: if we die between the two, what is proved is only looked at again.
 absl::Status ReplicatorImpl::Commit() {
-  if (acked_batch_ > catalogue_->header().batch) {
-    if (absl::Status status = catalogue_->Commit(acked_batch_, acked_effects_); !status.ok()) return status;
+  const std::uint64_t had = catalogue_->header().batch;
+  const std::uint64_t doubted = doubts_.first_batch();
+  // Should the connection or this process end before what is in doubt was listed, it is with all that was touched since.
+  const std::uint64_t certain = std::max(had, doubted == 0 ? acked_batch_ : std::min(acked_batch_, doubted - 1));
+  if (certain > had || !acked_effects_.empty()) {
+    if (absl::Status status = catalogue_->Commit(certain, acked_effects_); !status.ok()) return status;
     NoteEstablished();
     acked_effects_.clear();
     acked_records_.clear();
     expected_.Retire(acked_round_);
     // One sync made durable what was under way together, and the target's note of that only with the next.
-    const std::uint64_t noted = acked_batch_ - std::min<std::uint64_t>(acked_batch_, kMaxBatchesUnderWay);
+    const std::uint64_t noted = certain - std::min<std::uint64_t>(certain, kMaxBatchesUnderWay);
     if (absl::Status status = pending_->DropIntents(noted); !status.ok()) return status;
   }
   while (!deferred_.empty() && deferred_.front().batch <= acked_batch_) {

@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <string>
@@ -26,6 +27,7 @@ struct LinkLife {
   std::uint64_t written = std::numeric_limits<std::uint64_t>::max();  // to the receiver
   std::uint64_t read = std::numeric_limits<std::uint64_t>::max();     // from it
   bool vanishes = false;  // then packets vanish, and nothing tells of the end
+  std::function<bool(absl::Span<const char>)> ends_with = {};  // asked of all that is written; true: that was the last of it
 };
 
 // A receiver on a thread of this process, and the link to it. The destructor waits for the receiver's end, so
@@ -54,6 +56,7 @@ class ReceiverLink : public link::Link {
     const ssize_t taken = send(ours_.get(), data.data(), size, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (taken < 0) return errno == EAGAIN ? absl::StatusOr<std::size_t>(0) : Died();
     life_.written -= static_cast<std::size_t>(taken);
+    if (life_.ends_with && life_.ends_with(data.subspan(0, static_cast<std::size_t>(taken)))) life_.written = life_.read = 0;
     return static_cast<std::size_t>(taken);
   }
   absl::StatusOr<std::size_t> Read(absl::Span<char> buffer) override {
