@@ -13,7 +13,7 @@ class Doubts {
  public:
   // In the order of the acks. `recursive`: with all below.
   void Add(std::uint64_t batch, const std::string& place, bool recursive);
-  // An op after that moved a directory: what is in doubt below it lies elsewhere now.
+  // An op after that moved a directory: what is in doubt there and below lies elsewhere now.
   void Renamed(std::string_view from, std::string_view to);
   void Exchanged(std::string_view one, std::string_view other);
   void Clear();
@@ -24,7 +24,7 @@ class Doubts {
   std::uint64_t first_batch() const { return first_batch_; }
 
  private:
-  std::map<std::string, bool> TakeBelow(std::string_view dir);
+  std::map<std::string, bool> Take(std::string_view dir);
 
   std::map<std::string, bool> places_;
   std::uint64_t first_batch_ = 0;

@@ -24,22 +24,24 @@ TEST(DoubtsTest, TheFirstBatchCountsAndTheWiderQuestion) {
   EXPECT_THAT(doubts.places(), IsEmpty());
 }
 
-TEST(DoubtsTest, WhatLiesBelowARenamedDirectoryGoesWithIt) {
+TEST(DoubtsTest, WhatLiesInARenamedDirectoryGoesWithIt) {
   Doubts doubts;
   for (const char* place : {"a", "a/x", "a/x/y", "a-b/x", "ab", "c/z"}) doubts.Add(1, place, place[0] == 'c');
   doubts.Renamed("a", "d/e");
   doubts.Renamed("c", "d/e");
-  EXPECT_THAT(doubts.places(), ElementsAre(Pair("a", false), Pair("a-b/x", false), Pair("ab", false), Pair("d/e/x", false),
-                                           Pair("d/e/x/y", false), Pair("d/e/z", true)));
+  EXPECT_THAT(doubts.places(), ElementsAre(Pair("a", false), Pair("a-b/x", false), Pair("ab", false), Pair("d/e", false),
+                                           Pair("d/e/x", false), Pair("d/e/x/y", false), Pair("d/e/z", true)));
 }
 
-TEST(DoubtsTest, WhatLiesBelowExchangedDirectoriesChangesPlaces) {
+TEST(DoubtsTest, WhatLiesInExchangedDirectoriesChangesPlaces) {
   Doubts doubts;
+  doubts.Add(1, "a", true);
   doubts.Add(1, "a/one", false);
   doubts.Add(1, "a/both", true);
   doubts.Add(1, "b/c/both", false);
   doubts.Exchanged("a", "b/c");
-  EXPECT_THAT(doubts.places(), ElementsAre(Pair("a/both", false), Pair("b/c/both", true), Pair("b/c/one", false)));
+  EXPECT_THAT(doubts.places(), ElementsAre(Pair("a", true), Pair("a/both", false), Pair("b/c", true), Pair("b/c/both", true),
+                                           Pair("b/c/one", false)));
 }
 
 }  // namespace

@@ -37,6 +37,30 @@ class ReplicatorFailuresTest : public testing::MirrorTest {
       return replicator_->Reached(mark);
     })) << Situation();
   }
+  // Directories that change places across others, while something comes and goes two levels below.
+  void EditDeeper(const std::string& one, const std::string& other, std::mt19937* random) {
+    const auto exists = [&](const std::string& path) { return std::filesystem::exists(At("source/" + path)); };
+    const std::string file = one + "/deep/" + static_cast<char>('a' + (*random)() % 6);
+    if (!exists(one)) MakeDir(one);
+    if (!exists(one + "/deep")) MakeDir(one + "/deep");
+    if (exists(file)) {
+      Remove(file);
+    } else {
+      Write(file, file);
+    }
+    if (one == other) {
+      Move(one + "/deep", one + "/deeper");
+      Move(one + "/deeper", one + "/deep");
+    } else if (exists(other)) {
+      Move(one, "aside");
+      Move(other, one);
+      Move("aside", other);
+    } else if ((*random)() % 4 == 0) {
+      Remove(one);
+    } else {
+      Move(one, other);
+    }
+  }
   void EditForAWhile(std::mt19937* random) {
     const auto pick = [&](int count) { return static_cast<int>((*random)() % static_cast<unsigned>(count)); };
     for (int i = 0; i < 40; ++i) {
@@ -49,6 +73,8 @@ class ReplicatorFailuresTest : public testing::MirrorTest {
         Move(dir, "aside/into");
         Move("aside", dir);
         if (std::filesystem::exists(At("source/" + dir + "/into/into"))) Remove(dir + "/into/into");
+      } else if (pick(4) == 0) {
+        EditDeeper(absl::StrCat("d", pick(4), "/s"), absl::StrCat("d", pick(4), "/s"), random);
       } else if (!std::filesystem::exists(At("source/" + one))) {
         Write(one, std::string(static_cast<std::size_t>(pick(2000)), static_cast<char>('a' + pick(26))));
       } else if (pick(3) == 0) {

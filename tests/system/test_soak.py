@@ -6,6 +6,7 @@ FANMIRROR_SOAK_SECONDS says how long; FANMIRROR_SEED chooses other failures and 
 import collections
 import os
 import random
+import re
 import shutil
 import signal
 import time
@@ -156,6 +157,18 @@ class Soak(WorkplaceCase):
         self.source_disk.mount()
         self.start_churn()
 
+    def barrier_falls(self):
+        """False while the job is paused: it may notice only now that its source was away."""
+        if any(target["state"] in ("paused", "pausing") for target in self.mirror.job()["targets"]):
+            return False
+        try:
+            self.mirror.wait()
+        except AssertionError as error:
+            if not re.search("paused|pausing", str(error).splitlines()[0]):
+                raise
+            return False
+        return True
+
     def test_equal_after_all_of_them(self):
         failures = [self.daemon_killed, self.daemon_stopped, self.daemon_killed_and_the_queue_lost, self.queue_overflows,
                     self.near_receiver_killed, self.far_receiver_killed, self.far_host_refuses, self.cable_pulled,
@@ -176,6 +189,7 @@ class Soak(WorkplaceCase):
                     self.pause()
             finally:
                 self.end_churn()
+            until(self.barrier_falls, "a job that goes on")
             self.settled(self.mirror, self.source, self.near)
             self.settled(self.mirror, self.source, self.far)
             print(f"equal, after {sum(happened.values())} failures", flush=True)
