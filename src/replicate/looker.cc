@@ -194,7 +194,7 @@ void Looker::Observe(const Name& name, const Observation& observation, const std
     if (known) EnqueueOtherNames(node.id, name, startup);
     if (node.metadata.type == NodeType::kDirectory) {
       const bool moved = known && child != node.id;
-      if (!known || (moved && (IsInLimbo(node.id) || OtherwiseSelectedBelow(node.id, path)))) new_trees_.push_back({node.id, path});
+      if (!known || (moved && (IsInLimbo(node.id) || OtherwiseSelectedBelow(node.id, path)))) new_trees_.push_back(node.id);
       located_[node.id] = path;
     }
   }

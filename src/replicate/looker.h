@@ -39,16 +39,12 @@ class Looker {
   // Looks at the rest, until the facts are closed.
   void Close();
 
-  struct NewTree {
-    model::FileId dir;
-    std::string path;  // below the source root
-  };
   struct Failed {
     model::Change change;
     absl::Status status;
   };
   plan::Facts& facts() { return facts_; }
-  const std::vector<NewTree>& new_trees() const { return new_trees_; }  // directories that must be walked
+  const std::vector<model::FileId>& new_trees() const { return new_trees_; }  // directories that must be walked
   const std::vector<Failed>& failed() const { return failed_; }         // could not be looked at: nothing is concluded
   std::uint64_t bytes() const { return bytes_; }                        // of regular files that may have to be sent
   bool looked() const { return looked_; }  // at any name, not counting what walks found
@@ -82,7 +78,7 @@ class Looker {
   absl::flat_hash_set<model::FileId> observed_;     // nodes that some observed name means
   absl::flat_hash_set<model::FileId> forced_;       // limbo nodes whose time is over
   absl::flat_hash_map<model::FileId, std::string> located_;  // source paths of directories, as found in this round
-  std::vector<NewTree> new_trees_;
+  std::vector<model::FileId> new_trees_;
   std::vector<Failed> failed_;
   std::uint64_t bytes_ = 0;
   bool looked_ = false;

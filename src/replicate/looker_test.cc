@@ -28,6 +28,7 @@ using model::FileId;
 using model::Name;
 using plan::Fate;
 using ::testing::Contains;
+using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::Key;
 using ::testing::Not;
@@ -240,9 +241,8 @@ TEST_P(LookerTest, AFileThatMovedIntoANewDirectoryIsFoundThereAtOnce) {
     EXPECT_EQ(Meaning(facts, NameOf("source/new/deep")), IdOf("source/new/deep"));
     EXPECT_EQ(Meaning(facts, NameOf("source/new/deep/file")), id);
     EXPECT_THAT(facts.fates, IsEmpty());
-    ASSERT_THAT(looker.new_trees(), SizeIs(2));  // whatever else is in them must be found, too
-    EXPECT_EQ(looker.new_trees()[0].path, "new");
-    EXPECT_EQ(looker.new_trees()[1].path, "new/deep");
+    // Whatever else is in them must be found, too.
+    EXPECT_THAT(looker.new_trees(), ElementsAre(IdOf("source/new"), IdOf("source/new/deep")));
   }
 }
 
@@ -258,9 +258,8 @@ TEST_P(LookerTest, AMovedDirectoryIsListedOnlyWhereItsPlaceDecidesWhatIsExcluded
     Looker looker = MakeLooker();
     looker.Add({Change::Kind::kName, told.dir, told.name}, /*limbo_is_over=*/false);
     looker.Close();
-    std::vector<std::string> paths;
-    for (const Looker::NewTree& tree : looker.new_trees()) paths.push_back(tree.path);
-    EXPECT_EQ(std::count(paths.begin(), paths.end(), "c/dir"), listed ? 1 : 0) << rule;
+    const std::vector<FileId>& trees = looker.new_trees();
+    EXPECT_EQ(std::count(trees.begin(), trees.end(), IdOf("source/c/dir")), listed ? 1 : 0) << rule;
   }
 }
 

@@ -7,11 +7,10 @@
 
 namespace fanmirror::replicate {
 
-// Entries of the pending set that are settled together, once everything that was planned for them is proved: the batches
-// and the walks that hold it have all let go. Used by the planning thread alone.
+// Entries of the pending set that are settled together, once everything that was planned for them is proved. Used by the
+// planning thread alone.
 struct Proof {
   std::vector<catalogue::PendingSet::Entry> entries;
-  int holders = 0;
 };
 
 using ProofHandle = std::shared_ptr<Proof>;

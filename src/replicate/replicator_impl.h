@@ -160,6 +160,7 @@ class ReplicatorImpl : public Replicator {
   void StartWalk(const catalogue::PendingSet::Entry& entry, Looker* looker);
   void NoteLookFailures(const Looker& looker, const Since& since);
   void NotePlanLeftovers(const plan::Plan& plan, const Since& since);
+  bool NoteTrees(const Looker& looker, const plan::Plan& plan, const Since& since);
   void SendPlan(plan::Plan plan, std::uint64_t round, const Since& since, bool approved);
   void SendEmptyBatch();
   absl::Status RecordIntent(const Batch& batch);

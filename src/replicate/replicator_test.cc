@@ -303,6 +303,33 @@ TEST_P(KeptWatchTest, AScanThatWasNotThroughGoesOn) {
   ExpectMirrored();
 }
 
+// Its first files are there already when the connection, or the process besides, comes to its end: the others are not forgotten.
+TEST_P(KeptWatchTest, ATreeThatMovedInIsWalkedToItsEnd) {
+  constexpr int kFiles = 6000;                         // of several rounds
+  constexpr std::uint64_t kBytesUntilDeath = 300'000;  // in the first of them
+  for (const bool restart : {false, true}) {
+    const std::string tree = restart ? "second" : "first";
+    MakeDirectory(tree);
+    for (int i = 0; i < kFiles; ++i) WriteFile(absl::StrCat(tree, "/", i), "x");
+    connects_ = 0;
+    life_ = [this] {
+      if (connects_ > 1) return absl::StatusOr<testing::LinkLife>(model::Failure(model::Reaction::kReconnect, "away"));
+      return absl::StatusOr<testing::LinkLife>(testing::LinkLife{.written = kBytesUntilDeath});
+    };
+    Stop();
+    StartAndSettle(MakeOptions());
+    Rename(tree, "source/" + tree);
+    Tell({Name(tree)});
+    ASSERT_TRUE(Await([&] { return connects_ > 1; })) << Situation();
+    if (restart) Stop();
+    life_ = [] { return testing::LinkLife{}; };
+    if (restart) Start(MakeOptions());
+    replicator_->RetryNow();
+    ExpectMirrored();
+    EXPECT_EQ(replicator_->progress().scans, restart ? 0U : 1U);
+  }
+}
+
 TEST_P(KeptWatchTest, WhatIsNotCertainIsScanned) {
   WriteFile("source/file", "content");
   StartAndSettle(MakeOptions());

@@ -69,11 +69,7 @@ bool ReplicatorImpl::PlanRound() {
   since.Include(*proof);
   if (walk) since.Include(*walk);
 
-  proof->holders = 1;
   proofs_.push_back(proof);
-  for (const Looker::NewTree& tree : looker.new_trees()) {
-    scanner_.Start(Scanner::Kind::kDirectory, tree.dir, tree.path, /*startup=*/false, proof);
-  }
   NoteLookFailures(looker, since);
   const std::uint64_t round = next_round_++;
   plan::Plan plan = plan::MakePlan(looker.facts(),
@@ -83,6 +79,7 @@ bool ReplicatorImpl::PlanRound() {
                                     .deletes_allowed = DeletesAllowed(approved)},
                                    round, &expected_);
   NotePlanLeftovers(plan, since);
+  if (!NoteTrees(looker, plan, since)) return false;
   SendPlan(std::move(plan), round, since, approved);
   deferred_.push_back({next_batch_ - 1, proof});
   for (const ProofHandle& done : finished) deferred_.push_back({next_batch_ - 1, done});
@@ -142,7 +139,6 @@ void ReplicatorImpl::StartWalk(const PendingSet::Entry& entry, Looker* looker) {
       Since since;
       since.Include(*proof);
       if (!place.ok()) AddRetry(entry.change, PathOf(entry.change), place.status(), since);
-      proof->holders = 1;
       deferred_.push_back({next_batch_ - 1, proof});
       return;
     }
@@ -162,11 +158,36 @@ void ReplicatorImpl::NoteLookFailures(const Looker& looker, const Since& since) 
 void ReplicatorImpl::NotePlanLeftovers(const plan::Plan& plan, const Since& since) {
   HoldBack(plan.held, since);
   for (const Change& change : plan.postponed) {
+    if (change.kind == Change::Kind::kTree) continue;  // NoteTrees
     LookAgain(change, change.kind == Change::Kind::kLimbo ? kLimboNs : kPostponeNs, since);
   }
   for (const plan::Plan::Refusal& refusal : plan.refused) {
     AddRetry(refusal.change, PathOf(refusal.change), model::Failure(model::Reaction::kSkipAndReport, refusal.message), since);
   }
+}
+
+// Directories that the target is about to get are to be walked, whatever becomes of the connection and of us: once they are
+// in the catalogue nothing else tells that they were not. False: it could not be noted, and the round is given up.
+bool ReplicatorImpl::NoteTrees(const Looker& looker, const plan::Plan& plan, const Since& since) {
+  std::vector<PendingSet::Retry> trees;
+  const auto add = [&](const Change& tree) {
+    trees.push_back({.change = tree,
+                     .due_ns = os::BoottimeNs(),
+                     .failed = false,
+                     .error = "",
+                     .first_ns = since.ns,
+                     .first_sequence = since.sequence});
+  };
+  for (const model::FileId& dir : looker.new_trees()) add(plan::TreeChange(dir));
+  for (const Change& change : plan.postponed) {
+    if (change.kind == Change::Kind::kTree) add(change);
+  }
+  if (trees.empty()) return true;
+  const absl::Status status = pending_->Settle({}, trees);
+  if (status.ok()) return true;
+  OnStoreFailure(status);
+  if (state_ != State::kHalted) OnLost(status);
+  return false;
 }
 
 void ReplicatorImpl::SendPlan(plan::Plan plan, std::uint64_t round, const Since& since, bool approved) {
@@ -233,7 +254,6 @@ std::string ReplicatorImpl::PathOf(const Change& change) {
 }
 
 void ReplicatorImpl::LetGo(const ProofHandle& proof) {
-  if (--proof->holders > 0) return;
   for (PendingSet::Entry& entry : proof->entries) {
     attempts_.erase(KeyOf(entry.change));
     proved_.push_back(std::move(entry));

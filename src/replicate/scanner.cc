@@ -12,7 +12,6 @@ using model::FileId;
 
 void Scanner::Start(Kind kind, const FileId& dir, const std::string& path, bool startup, ProofHandle proof) {
   if (kind == Kind::kScan) ++scans_;
-  ++proof->holders;
   Running running;
   running.walk = scan::Walk::Begin(tree_, selection_, dir, path, kind == Kind::kScan ? scan_threads_ : 1);
   running.kind = kind;
