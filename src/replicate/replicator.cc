@@ -73,7 +73,8 @@ ReplicatorImpl::ReplicatorImpl(Options options, Stores stores)
                   const auto entry = pending_->Find(change);
                   return !entry.ok() || entry->has_value();
                 }}),
-      guard_(options_.max_delete, catalogue_->header().held_of) {}
+      guard_(options_.max_delete, catalogue_->header().held_of),
+      acked_(catalogue_.get()) {}
 
 ReplicatorImpl::~ReplicatorImpl() { ReplicatorImpl::Stop(); }
 

@@ -12,7 +12,6 @@
 #include <thread>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -173,10 +172,10 @@ class ReplicatorImpl : public Replicator {
   void TakeFailure(const Batch& batch, std::size_t index);
   void DisownSecond(std::uint64_t batch, const model::Op& op, std::vector<catalogue::Effect>* effects);
   // Where the target has a node, with what is acknowledged and not committed yet; nullopt: it has no such node.
-  std::optional<std::vector<std::string>> AckedPlacesOf(const model::FileId& node) const;
-  std::vector<catalogue::Effect> EffectsOf(const plan::Step& step, const OpResult& result) const;
-  // With what is acknowledged and not committed yet.
-  std::optional<catalogue::Record> AckedRecord(const model::FileId& id) const;
+  std::optional<std::vector<std::string>> AckedPlacesOf(const model::FileId& node);
+  // The catalogue with what is acknowledged and not committed yet.
+  const catalogue::Expected& Acked();
+  std::vector<catalogue::Effect> EffectsOf(const plan::Step& step, const OpResult& result);
   void LeaveBehind(const plan::Step& link);
   void DoubtTimes(const model::FileId& dir);
   void AddRetry(const model::Change& change, const std::string& path, const absl::Status& status, const Since& since);
@@ -265,7 +264,8 @@ class ReplicatorImpl : public Replicator {
   std::int64_t acked_since_ns_ = 0;
   std::vector<catalogue::PendingSet::Entry> proved_;
   std::vector<catalogue::PendingSet::Retry> retries_;
-  absl::flat_hash_map<model::FileId, catalogue::Record> acked_records_;  // those of acked_effects_
+  catalogue::Expected acked_;        // with the first acked_applied_ of acked_effects_: Acked()
+  std::size_t acked_applied_ = 0;
   Progress counters_;                 // acked_*, failed_ops, batches
   std::string connection_error_;
   // When the target did or took anything last, and how much had been produced for it by then.

@@ -54,10 +54,7 @@ void ReplicatorImpl::TakeResult(const Batch& batch, std::size_t index) {
   if (result.content_sent) counters_.acked_bytes += result.record.metadata.size;
   std::vector<Effect> effects = EffectsOf(step, result);
   if (step.op.kind == Op::Kind::kMake && step.op.type == NodeType::kDirectory) DisownSecond(batch.number, step.op, &effects);
-  for (Effect& effect : effects) {
-    if (effect.kind == Effect::Kind::kSetNode) acked_records_[effect.id] = effect.record;
-    acked_effects_.push_back(std::move(effect));
-  }
+  std::move(effects.begin(), effects.end(), std::back_inserter(acked_effects_));
   // What moved while it was read was sent as it was, and is read again; all that came before the reading is proved.
   if (result.raced) LookAgain(plan::NodeChange(step.op.node), absl::ToInt64Nanoseconds(options_.settle), {});
 }
@@ -77,20 +74,22 @@ void ReplicatorImpl::DisownSecond(std::uint64_t batch, const Op& op, std::vector
   }
 }
 
-std::optional<std::vector<std::string>> ReplicatorImpl::AckedPlacesOf(const model::FileId& node) const {
-  if (!catalogue_->Node(node)) return std::nullopt;
-  catalogue::Expected acked(catalogue_.get());
-  for (const Effect& effect : acked_effects_) acked.Apply(/*batch=*/1, effect);
-  if (!acked.Node(node)) return std::nullopt;
+std::optional<std::vector<std::string>> ReplicatorImpl::AckedPlacesOf(const model::FileId& node) {
+  if (!catalogue_->Node(node) || !Acked().Node(node)) return std::nullopt;
   std::vector<std::string> places;
-  plan::Paths paths(&acked, options_.tree->root());
-  for (const model::Name& name : acked.NamesOf(node)) {
+  plan::Paths paths(&acked_, options_.tree->root());
+  for (const model::Name& name : acked_.NamesOf(node)) {
     if (auto path = paths.OfName(name)) places.push_back(*std::move(path));
   }
   return places;
 }
 
-std::vector<Effect> ReplicatorImpl::EffectsOf(const plan::Step& step, const OpResult& result) const {
+const catalogue::Expected& ReplicatorImpl::Acked() {
+  for (; acked_applied_ < acked_effects_.size(); ++acked_applied_) acked_.Apply(/*batch=*/1, acked_effects_[acked_applied_]);
+  return acked_;
+}
+
+std::vector<Effect> ReplicatorImpl::EffectsOf(const plan::Step& step, const OpResult& result) {
   std::vector<Effect> effects = step.effects;
   if (!result.read) return effects;
   for (Effect& effect : effects) {
@@ -99,7 +98,7 @@ std::vector<Effect> ReplicatorImpl::EffectsOf(const plan::Step& step, const OpRe
     if (result.content_read || effect.record.metadata.type != NodeType::kRegular) continue;
     // Only metadata was sent: the content is what it was. If size or mtime moved since the plan, the record keeps the
     // old ones, so that the difference stays seen.
-    const auto had = AckedRecord(effect.id);
+    const auto had = Acked().Node(effect.id);
     if (!had) continue;
     effect.record.content = had->content;
     effect.record.content_known = had->content_known;
@@ -110,11 +109,6 @@ std::vector<Effect> ReplicatorImpl::EffectsOf(const plan::Step& step, const OpRe
     }
   }
   return effects;
-}
-
-std::optional<Record> ReplicatorImpl::AckedRecord(const model::FileId& id) const {
-  const auto acked = acked_records_.find(id);
-  return acked != acked_records_.end() ? acked->second : catalogue_->Node(id);
 }
 
 void ReplicatorImpl::TakeFailure(const Batch& batch, std::size_t index) {
@@ -152,11 +146,13 @@ void ReplicatorImpl::TakeFailure(const Batch& batch, std::size_t index) {
   for (const Change& change : op.concerns) AddRetry(change, op.path, status, since);
 }
 
-// A node was put anew, and one of its other names could not follow: it has the node as it was, which is nobody's now.
+// A node was put anew, and one of its other names could not follow: it has the node as it was, which is nobody's now. Unless
+// it never was a name of the node on the target, because what was to make it one failed before.
 void ReplicatorImpl::LeaveBehind(const plan::Step& link) {
   const Change& place = link.op.concerns.front();
-  auto record = AckedRecord(link.op.node);
-  if (place.kind != Change::Kind::kName || !record) return;
+  if (place.kind != Change::Kind::kName || Acked().Child({place.id, place.name}) != link.op.node) return;
+  auto record = acked_.Node(link.op.node);
+  if (!record) return;
   record->content_known = false;
   const model::FileId nobody = NewForeign();
   acked_effects_.push_back({.kind = Effect::Kind::kSetNode, .id = nobody, .name = {}, .to = {}, .record = *record});
@@ -167,11 +163,10 @@ void ReplicatorImpl::LeaveBehind(const plan::Step& link) {
 // What was done in the directory moved its times on the target, and they were not set again. A ctime that no node has makes
 // the difference seen, whatever the record says of mtime.
 void ReplicatorImpl::DoubtTimes(const model::FileId& dir) {
-  const auto had = AckedRecord(dir);
+  const auto had = Acked().Node(dir);
   if (!had) return;
   Effect effect{.kind = Effect::Kind::kSetNode, .id = dir, .name = {}, .to = {}, .record = *had};
   effect.record.metadata.ctime = {};
-  acked_records_[dir] = effect.record;
   acked_effects_.push_back(std::move(effect));
 }
 
@@ -217,7 +212,8 @@ absl::Status ReplicatorImpl::Commit() {
     if (absl::Status status = catalogue_->Commit(certain, acked_effects_); !status.ok()) return status;
     NoteEstablished();
     acked_effects_.clear();
-    acked_records_.clear();
+    acked_.Clear();
+    acked_applied_ = 0;
     expected_.Retire(acked_round_);
     // One sync made durable what was under way together, and the target's note of that only with the next.
     const std::uint64_t noted = certain - std::min<std::uint64_t>(certain, kMaxBatchesUnderWay);
