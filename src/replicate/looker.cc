@@ -53,6 +53,15 @@ void Looker::LookAtNode(const Change& change) {
     return;
   }
   if (!*node) return;  // its names tell
+  const auto placed = HasPlace(change.id);
+  if (!placed.ok()) {
+    failed_.push_back({change, placed.status()});
+    return;
+  }
+  if (!*placed) {
+    for (const Name& name : expected_->NamesOf(change.id)) Enqueue(name, change.startup);
+    return;
+  }
   bytes_ += (*node)->metadata.type == NodeType::kRegular ? (*node)->metadata.size : 0;
   facts_.nodes[change.id] = **node;
   if (change.content) facts_.content.insert(change.id);
@@ -65,15 +74,37 @@ void Looker::LookAtLimbo(const FileId& id, bool limbo_is_over) {
   displaced_.push_back(id);
 }
 
+// Where a directory lies in the source, whatever is believed; nullopt: nothing in it belongs to the job.
 absl::StatusOr<std::optional<std::string>> Looker::SourcePath(const FileId& dir) {
+  if (dir == tree_->root()) return "";
   if (const auto it = located_.find(dir); it != located_.end()) return it->second;
-  auto path = paths_.OfDirectory(dir);
-  if (path && (path->rfind(plan::kLimboPath, 0) != 0)) return path;
   const auto place = tree_->Locate(dir);
   if (!place.ok()) return place.status();
-  if (place->kind != os::Tree::Place::Kind::kInside) return std::nullopt;
-  located_[dir] = place->path;
-  return place->path;
+  if (place->kind == os::Tree::Place::Kind::kUnknown) {
+    return model::Failure(model::Reaction::kLookAgain, "a directory of the source moves too often to be found");
+  }
+  const bool belongs = place->kind == os::Tree::Place::Kind::kInside &&
+                       !selection_->ExcludesWithParents(place->path, /*is_directory=*/true);
+  return located_[dir] = belongs ? std::optional(place->path) : std::nullopt;
+}
+
+// Whether a node has a name on the target that leads to where things belong to the job, as far as directories tell.
+absl::StatusOr<bool> Looker::HasPlace(const FileId& id) {
+  if (id == tree_->root()) return true;
+  const auto record = expected_->Node(id);
+  if (record && record->metadata.type == NodeType::kDirectory && !IsInLimbo(id)) {
+    const auto path = SourcePath(id);
+    if (!path.ok()) return path.status();
+    return path->has_value();
+  }
+  for (const Name& name : expected_->NamesOf(id)) {
+    if (name.dir.is_limbo()) return true;  // looked at as such
+    if (name.dir.is_foreign()) continue;
+    const auto dir = SourcePath(name.dir);
+    if (!dir.ok()) return dir.status();
+    if (*dir) return true;
+  }
+  return false;
 }
 
 // Whether the target has the directory or will get it by this round.
@@ -101,6 +132,10 @@ void Looker::LookAtName(const Name& name, bool startup) {
   const auto place = SourcePath(name.dir);
   if (!place.ok()) return fail(place.status());
   const std::optional<std::string>& dir_path = *place;
+  // What goes with its directory goes at once: else each of its entries would be tried in vain until that one's turn comes.
+  if (!dir_path) {
+    for (const Name& of_dir : expected_->NamesOf(name.dir)) Enqueue(of_dir, startup);
+  }
   Observation observation{.node = *node, .startup = startup, .excluded = false};
   const std::string path = dir_path ? model::JoinPath(*dir_path, name.name) : std::string();
   if (observation.node) {
@@ -210,6 +245,7 @@ void Looker::LookAtDirectoryOf(const Name& name) {
   const FileId& dir = name.dir;
   if (facts_.nodes.contains(dir) || IsObserved(dir) || !expected_->Node(dir)) return;
   const auto node = tree_->LookNode(dir);
+  if (const auto path = SourcePath(dir); path.ok() && !*path) return;  // its name is looked at
   if (!node.ok()) {
     // When the name itself failed it will be looked at again, and its directory with it.
     if (failed_.empty() || failed_.back().change != NameChange(name)) failed_.push_back({plan::NodeChange(dir), node.status()});

@@ -66,6 +66,7 @@ class Looker {
   void LookAtNode(const model::Change& change);
   void LookAtLimbo(const model::FileId& id, bool limbo_is_over);
   absl::StatusOr<std::optional<std::string>> SourcePath(const model::FileId& dir);
+  absl::StatusOr<bool> HasPlace(const model::FileId& id);
   bool IsObserved(const model::FileId& id) const { return observed_.contains(id); }
 
   const os::Tree* tree_;
@@ -77,7 +78,8 @@ class Looker {
   std::deque<model::FileId> displaced_;             // nodes whose fate may have to be told
   absl::flat_hash_set<model::FileId> observed_;     // nodes that some observed name means
   absl::flat_hash_set<model::FileId> forced_;       // limbo nodes whose time is over
-  absl::flat_hash_map<model::FileId, std::string> located_;  // source paths of directories, as found in this round
+  // Source paths of directories, as found in this round; nullopt: nothing there belongs to the job.
+  absl::flat_hash_map<model::FileId, std::optional<std::string>> located_;
   std::vector<model::FileId> new_trees_;
   std::vector<Failed> failed_;
   std::uint64_t bytes_ = 0;

@@ -172,6 +172,31 @@ TEST_P(LookerTest, ADirectoryThatIsMovedOutIsOutside) {
   EXPECT_THAT(facts.fates, UnorderedElementsAre(Pair(id, Fate::kOutside)));
 }
 
+// Whatever was told of in it: the entry that is looked at first must not be tried where it is not any more.
+TEST_P(LookerTest, WhatIsInADirectoryThatIsMovedOutTakesItAlong) {
+  for (const char* dir : {"source/dir", "source/dir/sub", "source/cache"}) MakeDirectory(dir);
+  WriteFile("source/dir/sub/file", "text");
+  MirrorAll();
+  Exclude("- /cache/");
+  const Name top = NameOf("source/dir");
+  const FileId id = IdOf("source/dir");
+  const Name file = NameOf("source/dir/sub/file");
+  const FileId file_id = IdOf("source/dir/sub/file");
+  for (const std::string to : {"outside/dir", "source/cache/dir"}) {
+    Rename("source/dir", to);
+    WriteFile(to + "/sub/file", "other text");
+    for (const Change& told : {Change{Change::Kind::kName, file.dir, file.name}, plan::NodeChange(file_id), plan::NodeChange(file.dir),
+                               plan::NodeChange(id)}) {
+      const plan::Facts facts = Look({told});
+      EXPECT_EQ(Meaning(facts, top), std::nullopt) << to;
+      EXPECT_THAT(facts.fates, Contains(Pair(id, Fate::kOutside)));
+      EXPECT_THAT(facts.nodes, Not(Contains(Key(file_id))));
+      EXPECT_THAT(facts.nodes, Not(Contains(Key(id))));
+    }
+    Rename(to, "source/dir");
+  }
+}
+
 // The kernel does not tell where a file lies that has no name below the root.
 TEST_P(LookerTest, AFileThatLivesSomewhereIsUnknownUntilItsTimeInLimboIsOver) {
   WriteFile("source/file", "text");

@@ -28,6 +28,9 @@ struct WatchMemory {
   std::function<void(std::uint64_t token)> set_incomplete;  // any thread, also in Changed and Rescan
 };
 
+// Names that one round looks at, unless Options say otherwise: its facts and its plan stay within a few MB.
+inline constexpr std::size_t kRoundNames = 4'096;
+
 struct Options {
   std::string job;
   std::string target;
@@ -45,6 +48,7 @@ struct Options {
   std::string path;  // the root on the target that the receiver shall have
   bool adopt = false;
   int scan_threads = 1;  // of a scan of the whole source
+  std::size_t round_names = kRoundNames;  // at least 1; less for tests, so that what takes many rounds need not be large
   std::uint64_t bandwidth_limit = 0;  // bytes a second, 0: none
   // A peer that is silent for so long is lost; both sides go by it. 0: never.
   absl::Duration timeout = absl::Seconds(15);

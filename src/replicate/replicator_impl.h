@@ -63,6 +63,8 @@ class ReplicatorImpl : public Replicator {
   absl::StatusOr<VerifyCounts> Verify(const VerifyOptions& options) override;
 
  protected:
+  // start.cc: notes a scan of everything, unless nothing can have been missed since the last time.
+  void NoteStart();
   // Does what there is to do, without waiting but for the answers to listings.
   void Turn();
   // Until there is something to do, or time to do it.
@@ -126,9 +128,6 @@ class ReplicatorImpl : public Replicator {
   void OnChangesLost(const absl::Status& status);
   bool SendOutbox();
 
-  // start.cc
-  void NoteStart();
-
   // connection.cc
   void Connect();
   void OnConnected(const wire::HelloReply& reply);
@@ -169,7 +168,8 @@ class ReplicatorImpl : public Replicator {
   // settling.cc
   void OnAcknowledged(std::unique_ptr<Batch> batch);
   void TakeResult(const Batch& batch, std::size_t index);
-  void TakeFailure(const Batch& batch, std::size_t index);
+  Since FailedSince(const Batch& batch) const;
+  void TakeFailure(const Batch& batch, std::size_t index, const Since& since);
   void DisownSecond(std::uint64_t batch, const model::Op& op, std::vector<catalogue::Effect>* effects);
   // Where the target has a node, with what is acknowledged and not committed yet; nullopt: it has no such node.
   std::optional<std::vector<std::string>> AckedPlacesOf(const model::FileId& node);

@@ -13,8 +13,6 @@ using model::Op;
 
 namespace {
 
-// Names that one round looks at: its facts and its plan stay within a few MB.
-constexpr std::size_t kRoundNames = 4'096;
 // Content of one round: what is in it becomes durable together, so this bounds the wait for the first ack.
 constexpr std::uint64_t kRoundBytes = std::uint64_t{64} << 20;
 // Ops of one batch; a round that needs more (a large tree removed) is several batches.
@@ -51,7 +49,7 @@ bool ReplicatorImpl::PlanRound() {
   walk_waits_ = front && approved != walk_approved;
   const ProofHandle walk =
       approved == walk_approved
-          ? scanner_.Step(kRoundNames - std::min(kRoundNames, looker.names()), kRoundBytes, looked_ns_, &looker)
+          ? scanner_.Step(options_.round_names - std::min(options_.round_names, looker.names()), kRoundBytes, looked_ns_, &looker)
           : nullptr;
   const auto finished = scanner_.TakeFinished();
   if (proof->entries.empty() && !walk) {
@@ -98,7 +96,7 @@ bool ReplicatorImpl::PlanRound() {
 bool ReplicatorImpl::TakeChanges(Looker* looker, Proof* proof) {
   bool approved = false;
   if (taken_.empty()) {
-    auto due = pending_->TakeDue(os::BoottimeNs(), kRoundNames);
+    auto due = pending_->TakeDue(os::BoottimeNs(), options_.round_names);
     if (!due.ok()) {
       OnStoreFailure(due.status());
       return approved;
@@ -106,7 +104,7 @@ bool ReplicatorImpl::TakeChanges(Looker* looker, Proof* proof) {
     taken_.assign(due->begin(), due->end());
   }
   const auto oldest = pending_->OldestSequence();
-  while (!taken_.empty() && looker->names() < kRoundNames && looker->bytes() < kRoundBytes) {
+  while (!taken_.empty() && looker->names() < options_.round_names && looker->bytes() < kRoundBytes) {
     if (proof->entries.empty()) approved = IsApproved(taken_.front());
     if (IsApproved(taken_.front()) != approved) break;
     PendingSet::Entry entry = std::move(taken_.front());

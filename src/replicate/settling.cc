@@ -32,12 +32,14 @@ void ReplicatorImpl::OnAcknowledged(std::unique_ptr<Batch> batch) {
   if (batch->last_of_round) acked_round_ = batch->round;
   if (acked_since_ns_ == 0) acked_since_ns_ = os::BoottimeNs();
   acked_effects_.insert(acked_effects_.end(), batch->forgotten.begin(), batch->forgotten.end());
+  std::optional<Since> failed;
   for (std::size_t i = 0; i < batch->steps.size(); ++i) {
     if (batch->results[i].kind == OpResult::Kind::kApplied) {
       removed += batch->steps[i].deletes;
       TakeResult(*batch, i);
     } else {
-      TakeFailure(*batch, i);
+      if (!failed) failed = FailedSince(*batch);
+      TakeFailure(*batch, i, *failed);
     }
   }
   guard_.Settled(moved_ns_, batch->guarded, std::min(removed, batch->guarded));
@@ -111,10 +113,16 @@ std::vector<Effect> ReplicatorImpl::EffectsOf(const plan::Step& step, const OpRe
   return effects;
 }
 
-void ReplicatorImpl::TakeFailure(const Batch& batch, std::size_t index) {
+// Older changes may have been looked at since the batch was planned, and nothing done for them because it was under way.
+ReplicatorImpl::Since ReplicatorImpl::FailedSince(const Batch& batch) const {
+  Since since{batch.first_sequence, batch.first_ns};
+  for (const ProofHandle& proof : proofs_) since.Include(*proof);
+  return since;
+}
+
+void ReplicatorImpl::TakeFailure(const Batch& batch, std::size_t index, const Since& since) {
   const Op& op = batch.steps[index].op;
   const OpResult& result = batch.results[index];
-  const Since since{batch.first_sequence, batch.first_ns};
   // Nothing builds on metadata, and that the node is gone its names tell.
   if (result.kind == OpResult::Kind::kGone && op.kind == Op::Kind::kSetMetadata) return;
   drain_ = true;

@@ -73,7 +73,7 @@ class TurnedReplicator : public ReplicatorImpl {
 
 class SettlingTest : public os::testing::TreeTest {
  protected:
-  void Start() {
+  void Start(absl::Duration settle = absl::ZeroDuration()) {
     auto state = os::testing::ScopedDirectory::Create();
     ASSERT_TRUE(state.ok()) << state.status();
     state_ = *std::move(state);
@@ -84,6 +84,8 @@ class SettlingTest : public os::testing::TreeTest {
     options.tree = tree_.get();
     options.filesystem = "the filesystem";
     options.state_dir = state_->path();
+    options.settle = settle;
+    options.max_delay = absl::Minutes(1);
     options.log = [](Severity, std::string_view) {};
     auto stores = OpenStores(options);
     ASSERT_TRUE(stores.ok()) << stores.status();
@@ -186,6 +188,27 @@ TEST_P(SettlingTest, ANameThatCouldNotFollowIsLeftToWhatItStillMeans) {
   const std::vector<std::string> ops = Settle();
   EXPECT_THAT(ops, IsSupersetOf({"rename z <- d", "link d <- A"}));
   EXPECT_THAT(ops, Not(Contains("make z")));
+}
+
+// An older change whose turn comes later finds that what it needs is under way, and relies on it.
+TEST_P(SettlingTest, WhatFailsIsAsOldAsAllThatReliedOnIt) {
+  constexpr absl::Duration kSettle = absl::Milliseconds(200);
+  ASSERT_NO_FATAL_FAILURE(Start(kSettle));
+  MakeDirectory("source/d");
+  WriteFile("source/d/x", "text");
+  replicator_->Rescan();
+  const std::uint64_t first = replicator_->Mark();
+  absl::SleepFor(kSettle / 4);
+  Tell({plan::NameChange({IdOf("source/d"), "x"})});
+  absl::SleepFor(kSettle / 4);
+  replicator_->Rescan();
+  ASSERT_THAT(NextBatch(), ElementsAre("make d", "put d/x"));
+  for (const absl::Time end = absl::Now() + kSettle / 2; absl::Now() < end;) replicator_->Turn();
+  while (!replicator_->sent.empty()) Acknowledge({"make d", "put d/x"});
+  replicator_->Turn();
+  EXPECT_FALSE(replicator_->Reached(first));
+  EXPECT_THAT(Settle(), Contains("make d"));
+  EXPECT_TRUE(replicator_->Reached(first));
 }
 
 }  // namespace

@@ -30,10 +30,12 @@ void Selection::Offer(const Candidate& candidate) {
   } else if (candidate.origin.kind != EventPlace::Kind::kNowhere) {
     if (Selects(candidate.place) == Answer::kNo || Selects(candidate.origin) == Answer::kYes) return;
   } else if (candidate.place.kind == EventPlace::Kind::kNowhere) {
+    single_.erase(candidate.id);  // a link to it is told of so
     if (!SelectsNode(candidate.id)) return;
   } else if (Selects(candidate.place) == Answer::kNo) {
     if (candidate.kind == model::Change::Kind::kName) AddDirectoryOf(candidate.place);
-    return;
+    // What is written under a name that is nobody's may have another that is selected.
+    if (candidate.kind != model::Change::Kind::kNode || !HasOtherNames(candidate.id)) return;
   }
   Add(candidate);
 }
@@ -117,6 +119,16 @@ bool Selection::SelectsNode(const model::FileId& id) const {
       return true;
   }
   return true;
+}
+
+bool Selection::HasOtherNames(const model::FileId& id) {
+  if (single_.contains(id)) return false;
+  const auto node = subscription_.tree->LookNode(id);
+  if (!node.ok()) return true;
+  if (node->has_value() && (*node)->metadata.type != model::NodeType::kDirectory && (*node)->metadata.links > 1) return true;
+  if (single_.size() >= kMaxVerdicts) single_.clear();
+  single_.insert(id);
+  return false;
 }
 
 bool Selection::IsIgnored(std::string_view path) const {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "watch/event_map.h"
 #include "watch/subscription.h"
 
@@ -47,6 +48,7 @@ class Selection {
   std::optional<std::string_view> PathOf(const EventPlace& place);
   bool SelectsLikewiseBelow(const Candidate& tree);
   bool SelectsNode(const model::FileId& id) const;
+  bool HasOtherNames(const model::FileId& id);
   bool SelectsPath(std::string_view path, bool is_directory) const;
   bool IsIgnored(std::string_view path) const;
   const Verdict& VerdictOf(const model::FileId& dir);
@@ -58,6 +60,7 @@ class Selection {
   const Subscription subscription_;
   std::vector<std::string> ignored_;
   absl::flat_hash_map<model::FileId, Verdict> verdicts_;
+  absl::flat_hash_set<model::FileId> single_;  // had one name when looked at, and got no other since
   Verdict passing_;   // the last verdict that was not worth remembering
   std::string path_;  // kept for its memory
   std::vector<model::Change> changes_;

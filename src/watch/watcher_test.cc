@@ -98,6 +98,24 @@ TEST_P(WatcherTest, TellsOfWhatIsExcludedOnlyThatItsDirectoryChanged) {
   EXPECT_THAT(Told(), IsSupersetOf({Name(source_ + "/cache"), Content(IdOf(source_ + "/cache"))}));
 }
 
+TEST_P(WatcherTest, TellsOfWhatIsWrittenUnderTheOtherNameOfAFile) {
+  const std::string file = source_ + "/dir/file";
+  const std::string other = outside_ + "/file";
+  const std::string excluded = source_ + "/a.tmp";
+  ASSERT_TRUE(WriteFile(other, "x") && WriteFile(excluded, "x"));
+  StartWatching(Rules({"- *.tmp"}));
+  InAnotherProcess([&] { return WriteFile(other, "once") && WriteFile(excluded, "once"); });
+  EXPECT_THAT(Told(), IsEmpty());
+  for (const std::string& name : {other, excluded}) {
+    InAnotherProcess([&] { return link(name.c_str(), file.c_str()) == 0; });
+    EXPECT_THAT(DistinctTold(), IsSupersetOf({Name(file)}));
+    InAnotherProcess([&] { return WriteFile(name, "again"); });
+    EXPECT_THAT(DistinctTold(), IsSupersetOf({Content(IdOf(file))})) << name;
+    InAnotherProcess([&] { return unlink(file.c_str()) == 0; });
+    Told();
+  }
+}
+
 TEST_P(WatcherTest, TellsTheIncludedSideOfARename) {
   StartWatching(Rules({"- *.tmp"}));
   const std::string temporary = source_ + "/dir/a.tmp";

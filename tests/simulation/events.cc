@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstring>
+#include <utility>
 
 #include "simulation/failure.h"
 #include "simulation/kernel.h"
@@ -49,17 +50,21 @@ EventQueue::EventQueue(const std::string& filesystem) : group_(fanotify_init(kGr
 }
 
 bool EventQueue::Deliver(std::size_t bytes, watch::EventDispatch* dispatch) {
-  std::array<char, kBufferBytes> buffer;
-  const ssize_t got = read(group_.get(), buffer.data(), std::min(std::max(bytes, kLargestEventBytes), buffer.size()));
-  if (got <= 0) return false;
-  HideHandles(buffer.data(), static_cast<std::size_t>(got));
+  if (!std::exchange(again_, false)) {
+    std::array<char, kBufferBytes> buffer;
+    const ssize_t got = read(group_.get(), buffer.data(), std::min(std::max(bytes, kLargestEventBytes), buffer.size()));
+    if (got <= 0) return false;
+    HideHandles(buffer.data(), static_cast<std::size_t>(got));
+    delivered_.assign(buffer.data(), static_cast<std::size_t>(got));
+  }
   const SideScope scope(Side::kSource);
   constexpr int kNoProcess = -1;  // the user is of this process, too
-  dispatch->Dispatch({buffer.data(), static_cast<std::size_t>(got)}, kNoProcess);
+  dispatch->Dispatch({delivered_.data(), delivered_.size()}, kNoProcess);
   return true;
 }
 
 void EventQueue::Drop() {
+  again_ = false;
   std::array<char, kBufferBytes> buffer;
   while (read(group_.get(), buffer.data(), buffer.size()) > 0) {
   }

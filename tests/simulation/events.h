@@ -18,11 +18,15 @@ class EventQueue {
 
   // Reads up to `bytes` of events and dispatches them. False: there were none.
   bool Deliver(std::size_t bytes, watch::EventDispatch* dispatch);
+  // The process died before it was done with what was delivered last: the next one is given it again.
+  void DeliverAgain() { again_ = true; }
   // Loses all that is unread.
   void Drop();
 
  private:
   os::UniqueFd group_;
+  std::string delivered_;
+  bool again_ = false;
 };
 
 }  // namespace fanmirror::simulation

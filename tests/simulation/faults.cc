@@ -16,7 +16,7 @@ std::uint64_t Perhaps(Random* random, std::uint64_t share, std::uint64_t low, st
 
 }  // namespace
 
-Plan MakePlan(Random* random) {
+Plan MakePlan(std::uint64_t seed, Random* random) {
   Plan plan;
   plan.operations = random->Between(10, 90);
   plan.rounds = random->OneIn(4) ? 2 : 1;
@@ -38,6 +38,10 @@ Plan MakePlan(Random* random) {
   plan.target.failing_call = Perhaps(random, 5, 30, 400);
   plan.target.failing_sync = Perhaps(random, 8, 5, 30);
   plan.target.power_may_fail = plan.target_power > 0;
+  // Of another sequence: what was found before these were kinds of trouble is found by the same seeds.
+  Random further(~seed);
+  plan.keeps_queue = further.OneIn(2);
+  if (further.OneIn(2)) plan.round_names = further.Between(1, 9);
   return plan;
 }
 
@@ -61,6 +65,7 @@ void World::Overflow() {
   Trace::Get().Add("events: overflow");
   events_.Drop();
   if (source_) source_->Lose();
+  if (source_dead_) complete_.clear();  // it could not note that
 }
 
 void World::CutWire() {

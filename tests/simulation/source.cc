@@ -68,25 +68,26 @@ constexpr int kOpenAttempts = 50;
 constexpr std::int64_t kOpenPauseNs = 1'000'000'000;
 }  // namespace
 
-SourceProcess::SourceProcess(const std::string& source, const std::string& state_dir, Surroundings* surroundings,
-                             Random* random) {
+SourceProcess::SourceProcess(const Start& start, Surroundings* surroundings, Random* random) {
   const SideScope scope(Side::kSource);
-  auto tree = os::Tree::Open(source);
+  auto tree = os::Tree::Open(start.source);
   // The disk's errors pass; the daemon opens its source again, too.
   for (int attempt = 0; !tree.ok() && attempt < kOpenAttempts; ++attempt) {
     Kernel::Get().Advance(kOpenPauseNs);
-    tree = os::Tree::Open(source);
+    tree = os::Tree::Open(start.source);
   }
   Require(tree.ok(), "open the source: " + std::string(tree.status().message()));
   tree_ = *std::move(tree);
   replicate::Options options;
   options.job = "job";
   options.target = "target";
-  options.source = source;
+  options.source = start.source;
   options.tree = tree_.get();
   options.filesystem = "the filesystem";
   options.filter = Filter();
-  options.state_dir = state_dir;
+  options.state_dir = start.state_dir;
+  options.memory = start.memory;
+  options.round_names = start.round_names;
   options.settle = absl::Milliseconds(10);
   options.max_delay = absl::Milliseconds(100);
   options.log = [](Severity severity, std::string_view line) {
@@ -103,11 +104,7 @@ SourceProcess::SourceProcess(const std::string& source, const std::string& state
                  .ignored = {},
                  .changed = [this](absl::Span<const model::Change> changes) { replicator_->Changed(changes); },
                  .lost = [this] { replicator_->Rescan(); }});
-  replicator_->Changed({{.kind = model::Change::Kind::kTree,
-                         .id = tree_->root(),
-                         .name = "",
-                         .content = false,
-                         .startup = true}});
+  replicator_->NoteStart();
 }
 
 SourceProcess::~SourceProcess() {

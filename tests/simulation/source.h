@@ -60,6 +60,7 @@ class SimulatedReplicator : public replicate::ReplicatorImpl {
   SimulatedReplicator(replicate::Options options, replicate::Stores stores, Surroundings* surroundings, Random* random)
       : ReplicatorImpl(std::move(options), std::move(stores)), surroundings_(surroundings), random_(random) {}
   using ReplicatorImpl::Finish;
+  using ReplicatorImpl::NoteStart;
   using ReplicatorImpl::Turn;
   using ReplicatorImpl::Wait;
   SimulatedSession* session() { return current_; }  // null while there is none
@@ -74,11 +75,19 @@ class SimulatedReplicator : public replicate::ReplicatorImpl {
   SimulatedSession* current_ = nullptr;
 };
 
+// What a source's process is started with.
+struct Start {
+  std::string source;
+  std::string state_dir;
+  replicate::WatchMemory memory;
+  std::size_t round_names = replicate::kRoundNames;
+};
+
 // The source's process from its start to its end: what the daemon builds for one job with one target.
 class SourceProcess {
  public:
   // Throws SourceDied.
-  SourceProcess(const std::string& source, const std::string& state_dir, Surroundings* surroundings, Random* random);
+  SourceProcess(const Start& start, Surroundings* surroundings, Random* random);
   ~SourceProcess();
 
   // One turn, and the wait after it. Throws SourceDied.

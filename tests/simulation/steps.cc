@@ -61,7 +61,10 @@ bool World::ActAsUser() {
 }
 
 bool World::DeliverEvents() {
-  return source_ && events_.Deliver(random_.OneIn(2) ? 512 : 8'192, source_->dispatch());
+  if (!source_ || source_dead_) return false;
+  const bool delivered = events_.Deliver(random_.OneIn(2) ? 512 : 8'192, source_->dispatch());
+  if (delivered && source_dead_) events_.DeliverAgain();
+  return delivered;
 }
 
 bool World::TurnSession() {

@@ -20,7 +20,7 @@ constexpr std::int64_t kMsNs = 1'000'000;
 World::World(const std::string& directory, std::uint64_t seed)
     : random_(seed),
       directory_(directory),
-      plan_(MakePlan(&random_)),
+      plan_(MakePlan(seed, &random_)),
       user_(directory + "/source", &random_),
       events_(directory + "/source"),
       target_(directory + "/target/root", &random_),
@@ -132,15 +132,26 @@ void World::EndSource() {
   source_dead_ = false;
   barrier_.reset();
   if (!std::exchange(source_power_, false)) return;
-  // The host boots again: what was not synced is not to be trusted.
+  // The host boots again: what was not synced is not to be trusted, and the queue is another.
+  events_.Drop();
+  complete_.clear();
   std::ofstream(directory_ + "/target/state/pending/boot_id") << "another boot\n";
 }
 
 void World::StartSource() {
+  Start start{.source = user_.source(),
+              .state_dir = directory_ + "/target/state",
+              .memory = {.is_complete = [this](std::uint64_t token) { return complete_.contains(token); },
+                         .set_complete = [this](std::uint64_t token) { if (!source_dead_) complete_.insert(token); },
+                         .set_incomplete = [this](std::uint64_t token) { if (!source_dead_) complete_.erase(token); }},
+              .round_names = plan_.round_names};
   while (!source_) {
-    events_.Drop();  // nobody listened
+    if (!plan_.keeps_queue) {
+      events_.Drop();  // nobody listened
+      complete_.clear();
+    }
     try {
-      source_ = std::make_unique<SourceProcess>(user_.source(), directory_ + "/target/state", this, &random_);
+      source_ = std::make_unique<SourceProcess>(start, this, &random_);
     } catch (const SourceDied&) {
       if (!source_dead_) Fail("the source cannot start");
       EndSource();

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "simulation/checks.h"
@@ -34,9 +35,12 @@ struct Plan {
   std::uint64_t failing_look = 0;
   bool torn_reads = false;           // ... also between two reads of one file
   std::uint64_t commit = 0;          // at each commit of a store: the process dies before or after it
+  // Of the source's process.
+  bool keeps_queue = false;          // its queue of events outlives it
+  std::size_t round_names = replicate::kRoundNames;
   TargetFaults target;
 };
-Plan MakePlan(Random* random);
+Plan MakePlan(std::uint64_t seed, Random* random);
 
 // Everything, in one process and on one thread. The order in which things happen follows from the seed.
 class World : public Surroundings {
@@ -103,6 +107,7 @@ class World : public Surroundings {
   bool source_power_ = false;  // its whole host did
   bool in_race_ = false;
   std::uint64_t steps_ = 0;
+  std::set<std::uint64_t> complete_;  // pending sets that the queue remembers to be complete
   std::optional<Checks::Barrier> barrier_;
   std::uint64_t barrier_set_at_ = 0;  // the operation
   bool target_trusted_ = true;  // false: it went back in time, and the source cannot know it yet
