@@ -315,6 +315,10 @@ absl::Status Learner::LearnPlace(const std::string& path, bool recursive, const 
   self->name = name.name;
   std::vector<Directory> stack;
   if (absl::Status status = LearnEntry({*parent, parent_path}, *self, &stack); !status.ok()) return status;
+  // Whatever it is called by now: what was put there is not known by its size and mtime.
+  if (const auto id = view_.Child(name); self->metadata.type == NodeType::kRegular && id && !id->is_foreign()) {
+    changes_.push_back(plan::NodeChange(*id));
+  }
   return LearnDirectories(std::move(stack));
 }
 

@@ -58,13 +58,13 @@ void Looker::LookAtNode(const Change& change) {
     failed_.push_back({change, placed.status()});
     return;
   }
+  if (change.content) facts_.content.insert(change.id);
   if (!*placed) {
     for (const Name& name : expected_->NamesOf(change.id)) Enqueue(name, change.startup);
     return;
   }
   bytes_ += (*node)->metadata.type == NodeType::kRegular ? (*node)->metadata.size : 0;
   facts_.nodes[change.id] = **node;
-  if (change.content) facts_.content.insert(change.id);
 }
 
 void Looker::LookAtLimbo(const FileId& id, bool limbo_is_over) {
