@@ -18,6 +18,10 @@ inline constexpr std::uint64_t kKeptSeeds[] = {
     6303,  // what was listed was not durable on the target, and its power went
     10295, // a file that was elsewhere for a moment was written there, with its size and mtime kept
     10457, // a backup had caught the target in the midst of its last batch, and was taken for the end of that
+    1290,  // a directory was moved out whose entries were tried in vain, so that its own removal was not tried, again and again
+    1264,  // a file of a batch of unknown outcome had another name, and its content was in doubt only under the first
+    2131,  // what failed was newer than the scan that had relied on it
+    3646,  // a file was written under a name that had left the source, and had another there
     15239, // an attribute was set in the tick of the clock in which the directory had been read
 };
 

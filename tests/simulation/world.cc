@@ -30,10 +30,12 @@ World::World(const std::string& directory, std::uint64_t seed)
   if (plan_.torn_reads) checks_.AllowMixtures();
   // What is learnt from the target's listing is taken for the source's where size and mtime are equal: another content of the
   // same size and mtime is for `verify --content` to find. So it is after an older state, and after a loss of the journal.
-  if (plan_.restore > 0 || plan_.source_power > 0 || plan_.commit > 0) user_.LeaveTimesAlone();
+  if (BelievesTimes()) user_.LeaveTimesAlone();
   Kernel::Get().before_look = [this](const char* call) { return BeforeLook(call); };
   Kernel::Get().commit = [this](bool after) { return OnCommit(after); };
 }
+
+bool World::BelievesTimes() const { return plan_.restore > 0 || plan_.source_power > 0 || plan_.commit > 0; }
 
 World::~World() {
   source_.reset();
@@ -43,7 +45,10 @@ World::~World() {
 
 void World::Run() {
   // What is there before the first start.
-  for (std::uint64_t count = random_.Below(20); count > 0; --count) user_.Act();
+  for (std::uint64_t count = random_.Below(20); count > 0; --count) {
+    user_.Act();
+    if (BelievesTimes()) Kernel::Get().Advance(kMsNs);  // no two of one time
+  }
   StartSource();
   for (std::uint64_t round = 0; round < plan_.rounds; ++round) {
     Trouble();

@@ -58,6 +58,7 @@ class World : public Surroundings {
 
  private:
   // world.cc
+  bool BelievesTimes() const;
   void Trouble();
   void Heal();
   void ExpectEqual(std::string_view when);
