@@ -10,7 +10,6 @@ namespace fanmirror::replicate {
 
 using catalogue::Effect;
 using catalogue::PendingSet;
-using catalogue::Record;
 using model::Change;
 using model::NodeType;
 using model::Op;
