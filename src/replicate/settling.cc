@@ -221,11 +221,11 @@ absl::Status ReplicatorImpl::Commit() {
     acked_effects_.clear();
     acked_.Clear();
     acked_applied_ = 0;
-    expected_.Retire(acked_round_);
     // One sync made durable what was under way together, and the target's note of that only with the next.
     const std::uint64_t noted = certain - std::min<std::uint64_t>(certain, kMaxBatchesUnderWay);
     if (absl::Status status = pending_->DropIntents(noted); !status.ok()) return status;
   }
+  expected_.Retire(acked_round_);
   while (!deferred_.empty() && deferred_.front().batch <= acked_batch_) {
     LetGo(deferred_.front().proof);
     deferred_.pop_front();

@@ -15,9 +15,9 @@
 namespace fanmirror::watch {
 
 // Picks the changes that one subscription wants, and collects them until Flush. A directory's place is asked
-// for once and remembered, so an event outside the source or in an excluded directory costs one look-up. When
-// in doubt a change is passed on: looking in vain does no harm. Not thread-safe: lives on the watcher's
-// thread.
+// for once and remembered, and so is that a file outside has no other name; so an event outside the source or in
+// an excluded directory costs a look-up or two. When in doubt a change is passed on: looking in vain does no harm.
+// Not thread-safe: lives on the watcher's thread.
 class Selection {
  public:
   explicit Selection(Subscription subscription);
