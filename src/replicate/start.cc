@@ -13,7 +13,7 @@ namespace fanmirror::replicate {
 namespace {
 
 // Of what a pending set notes for which events. Raised when a newer program notes more: then one scan makes up for it.
-constexpr int kScopeFormat = 1;
+constexpr int kScopeFormat = 2;
 
 // All that decides which changes are noted, and what is made of them. A pending set that was kept with another scope lacks
 // some.
