@@ -45,6 +45,8 @@ class Soak(WorkplaceCase):
         self.near = os.path.join(self.near_disk.path, "copy")
         self.far = os.path.join(self.work.filesystem(FILESYSTEM, "far").path, "copy")
         os.makedirs(os.path.join(self.source, "churn"))
+        self.outside = os.path.join(self.source_disk.path, "outside")
+        os.makedirs(self.outside)
         directory = self.work.directory("daemon")
         self.service = ServiceManager(directory)
         self.addCleanup(self.service.close)
@@ -58,7 +60,8 @@ class Soak(WorkplaceCase):
 
     def start_churn(self):
         self.rounds += 1
-        churners = [churn.Churner(os.path.join(self.source, "churn"), f"{SEED}/{self.rounds}/{i}") for i in range(PROCESSES)]
+        churners = [churn.Churner(os.path.join(self.source, "churn"), f"{SEED}/{self.rounds}/{i}", self.outside)
+                    for i in range(PROCESSES)]
         self.churners = [churn.endless(churner.step, 0.004) for churner in churners]
 
     def end_churn(self):

@@ -16,13 +16,16 @@ LARGEST = 60_000  # bytes of a file when written; a few are ten times as large
 
 
 class Churner:
-    def __init__(self, root, seed):
-        self.root, self.random, self.done = root, random.Random(seed), 0
+    def __init__(self, root, seed, outside=None):
+        """`outside`: a directory of the same filesystem; some things are moved there and back."""
+        self.root, self.outside, self.random, self.done = root, outside, random.Random(seed), 0
         self.operations = [
             (self.create, 16), (self.write, 10), (self.append, 10), (self.truncate, 4), (self.rename, 14),
             (self.exchange, 5), (self.link, 7), (self.unlink, 9), (self.symlink, 4), (self.mkdir, 9), (self.rmdir, 3),
             (self.chmod, 4), (self.chown, 3), (self.setxattr, 4), (self.utimens, 4), (self.remove_tree, 0.4),
         ]
+        if outside is not None:
+            self.operations += [(self.move_out, 2), (self.move_in, 2)]
 
     def run(self, count):
         """Until `count` operations have succeeded; those that fail (the name is taken, or gone) do not count."""
@@ -85,6 +88,12 @@ class Churner:
 
     def rename(self):
         os.rename(self.existing(), self.place())
+
+    def move_out(self):
+        os.rename(self.existing(), os.path.join(self.outside, self.random.choice(NAMES)))
+
+    def move_in(self):
+        os.rename(os.path.join(self.outside, self.random.choice(NAMES)), self.place())
 
     def exchange(self):
         exchange(self.existing(), self.existing())
