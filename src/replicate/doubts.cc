@@ -1,7 +1,5 @@
 #include "replicate/doubts.h"
 
-#include <utility>
-
 namespace fanmirror::replicate {
 
 void Doubts::Add(std::uint64_t batch, const std::string& place, bool recursive) {

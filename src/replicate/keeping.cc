@@ -66,12 +66,9 @@ absl::Status ReplicatorImpl::NoteScanForLost() {
   }
   if (!since) return absl::OkStatus();
   const std::int64_t now = os::BoottimeNs();
-  PendingSet::Retry scan{.change = plan::TreeChange(options_.tree->root()),
-                         .due_ns = now,
-                         .failed = false,
-                         .error = "",
-                         .first_ns = now,
-                         .first_sequence = std::max<std::uint64_t>(1, *since)};
+  const PendingSet::Retry scan =
+      AsOldAs({std::max<std::uint64_t>(1, *since), now},
+              {.change = plan::TreeChange(options_.tree->root()), .due_ns = now, .failed = false, .error = ""});
   if (absl::Status status = pending_->Settle({}, {scan}); !status.ok()) return status;
   std::lock_guard lock(mutex_);
   lost_since_.reset();

@@ -323,12 +323,14 @@ absl::Status Learner::LearnPlace(const std::string& path, bool recursive, const 
 }
 
 void Learner::Forget(const Name& name) {
-  const FileId id = *view_.Child(name);
-  const auto record = view_.Node(id);
-  const bool directory = record && record->metadata.type == NodeType::kDirectory;
-  // What is below a directory with another name was learnt under that one.
-  if (directory && view_.NamesOf(id).size() == 1) ForgetBelow(id);
+  if (const FileId id = *view_.Child(name); GoesWithItsName(id)) ForgetBelow(id);
   DropName(name);
+}
+
+// A directory; what is below one with another name was learnt under that one.
+bool Learner::GoesWithItsName(const FileId& id) const {
+  const auto record = view_.Node(id);
+  return record && record->metadata.type == NodeType::kDirectory && view_.NamesOf(id).size() == 1;
 }
 
 void Learner::ForgetBelow(const FileId& dir) {
@@ -341,10 +343,7 @@ void Learner::ForgetBelow(const FileId& dir) {
   };
   add_entries(dir);
   for (std::size_t i = 0; i < order.size(); ++i) {
-    const FileId id = *view_.Child(order[i]);
-    const auto record = view_.Node(id);
-    const bool directory = record && record->metadata.type == NodeType::kDirectory;
-    if (directory && view_.NamesOf(id).size() == 1) add_entries(id);
+    if (const FileId id = *view_.Child(order[i]); GoesWithItsName(id)) add_entries(id);
   }
   for (auto it = order.rbegin(); it != order.rend(); ++it) DropName(*it);
 }

@@ -85,6 +85,7 @@ class Learner {
   std::optional<model::FileId> FindDirectory(const std::string& path) const;
   // What is believed to lie at `name` (there is something), and below it.
   void Forget(const model::Name& name);
+  bool GoesWithItsName(const model::FileId& id) const;
   void ForgetBelow(const model::FileId& dir);
   void DropName(const model::Name& name);
   void Add(catalogue::Effect effect);

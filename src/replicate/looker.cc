@@ -83,9 +83,12 @@ absl::StatusOr<std::optional<std::string>> Looker::SourcePath(const FileId& dir)
   if (place->kind == os::Tree::Place::Kind::kUnknown) {
     return model::Failure(model::Reaction::kLookAgain, "a directory of the source moves too often to be found");
   }
-  const bool belongs = place->kind == os::Tree::Place::Kind::kInside &&
-                       !selection_->ExcludesWithParents(place->path, /*is_directory=*/true);
-  return located_[dir] = belongs ? std::optional(place->path) : std::nullopt;
+  return located_[dir] = Belongs(*place) ? std::optional(place->path) : std::nullopt;
+}
+
+// A directory at this place, to the job.
+bool Looker::Belongs(const os::Tree::Place& place) const {
+  return place.kind == os::Tree::Place::Kind::kInside && !selection_->ExcludesWithParents(place.path, /*is_directory=*/true);
 }
 
 // Whether a node has a name on the target that leads to where things belong to the job, as far as directories tell.
@@ -112,8 +115,7 @@ absl::StatusOr<bool> Looker::MakeDirectoryKnown(const FileId& dir, bool startup)
   if (dir == tree_->root() || expected_->Node(dir) || IsObserved(dir)) return true;
   const auto place = tree_->Locate(dir);
   if (!place.ok()) return place.status();
-  if (place->kind != os::Tree::Place::Kind::kInside) return false;
-  if (selection_->ExcludesWithParents(place->path, /*is_directory=*/true)) return false;
+  if (!Belongs(*place)) return false;
   located_[dir] = place->path;
   LookAtName(place->name, startup);
   return IsObserved(dir);

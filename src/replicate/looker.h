@@ -66,6 +66,7 @@ class Looker {
   void LookAtNode(const model::Change& change);
   void LookAtLimbo(const model::FileId& id, bool limbo_is_over);
   absl::StatusOr<std::optional<std::string>> SourcePath(const model::FileId& dir);
+  bool Belongs(const os::Tree::Place& place) const;
   absl::StatusOr<bool> HasPlace(const model::FileId& id);
   bool IsObserved(const model::FileId& id) const { return observed_.contains(id); }
 

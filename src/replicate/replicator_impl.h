@@ -182,6 +182,7 @@ class ReplicatorImpl : public Replicator {
   void LookAgain(const model::Change& change, std::int64_t delay_ns, const Since& since);
   // `retry` without what it is done for: that is added.
   void Retry(catalogue::PendingSet::Retry retry, const Since& since);
+  static catalogue::PendingSet::Retry AsOldAs(const Since& since, catalogue::PendingSet::Retry retry);
   bool AnythingToCommit() const;
   bool CommitDue() const;
   absl::Status Commit();

@@ -169,12 +169,7 @@ void ReplicatorImpl::NotePlanLeftovers(const plan::Plan& plan, const Since& sinc
 bool ReplicatorImpl::NoteTrees(const Looker& looker, const plan::Plan& plan, const Since& since) {
   std::vector<PendingSet::Retry> trees;
   const auto add = [&](const Change& tree) {
-    trees.push_back({.change = tree,
-                     .due_ns = os::BoottimeNs(),
-                     .failed = false,
-                     .error = "",
-                     .first_ns = since.ns,
-                     .first_sequence = since.sequence});
+    trees.push_back(AsOldAs(since, {.change = tree, .due_ns = os::BoottimeNs(), .failed = false, .error = ""}));
   };
   for (const model::FileId& dir : looker.new_trees()) add(plan::TreeChange(dir));
   for (const Change& change : plan.postponed) {

@@ -193,10 +193,12 @@ void ReplicatorImpl::LookAgain(const Change& change, std::int64_t delay_ns, cons
   Retry({.change = change, .due_ns = os::BoottimeNs() + delay_ns, .failed = false, .error = ""}, since);
 }
 
-void ReplicatorImpl::Retry(PendingSet::Retry retry, const Since& since) {
+void ReplicatorImpl::Retry(PendingSet::Retry retry, const Since& since) { retries_.push_back(AsOldAs(since, std::move(retry))); }
+
+PendingSet::Retry ReplicatorImpl::AsOldAs(const Since& since, PendingSet::Retry retry) {
   retry.first_ns = since.sequence == 0 ? os::BoottimeNs() : since.ns;
   retry.first_sequence = since.sequence;
-  retries_.push_back(std::move(retry));
+  return retry;
 }
 
 bool ReplicatorImpl::AnythingToCommit() const {

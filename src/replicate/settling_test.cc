@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -13,9 +14,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "model/failure.h"
-#include "os/testing/tree_fixture.h"
 #include "plan/planner.h"
 #include "replicate/replicator_impl.h"
+#include "replicate/testing/mirror_fixture.h"
 
 namespace fanmirror::replicate {
 namespace {
@@ -71,44 +72,32 @@ class TurnedReplicator : public ReplicatorImpl {
   ScriptedSession* session_ = nullptr;
 };
 
-class SettlingTest : public os::testing::TreeTest {
+class SettlingTest : public testing::MirrorTest {
  protected:
   void Start(absl::Duration settle = absl::ZeroDuration()) {
-    auto state = os::testing::ScopedDirectory::Create();
-    ASSERT_TRUE(state.ok()) << state.status();
-    state_ = *std::move(state);
-    Options options;
-    options.job = "job";
-    options.target = "target";
-    options.source = At("source");
-    options.tree = tree_.get();
-    options.filesystem = "the filesystem";
-    options.state_dir = state_->path();
+    Options options = MakeOptions();
     options.settle = settle;
     options.max_delay = absl::Minutes(1);
-    options.log = [](Severity, std::string_view) {};
+    std::filesystem::create_directories(options.state_dir);
     auto stores = OpenStores(options);
     ASSERT_TRUE(stores.ok()) << stores.status();
-    replicator_ = std::make_unique<TurnedReplicator>(options, *std::move(stores));
-    replicator_->Rescan();
+    auto turned = std::make_unique<TurnedReplicator>(options, *std::move(stores));
+    turned_ = turned.get();
+    replicator_ = std::move(turned);
+    turned_->Rescan();
     Settle();
   }
   // Turns until a batch is sent; its ops in a few words.
   std::vector<std::string> NextBatch() {
-    const std::size_t had = replicator_->sent.size();
-    Await([&] { return replicator_->sent.size() > had; });
-    std::vector<std::string> ops;
-    if (replicator_->sent.size() == had) return ops;
-    for (const plan::Step& step : replicator_->sent.back()->steps) {
-      if (step.op.kind != Op::Kind::kSetMetadata) ops.push_back(Text(step.op));
-    }
-    return ops;
+    const std::size_t had = turned_->sent.size();
+    Await([&] { return turned_->sent.size() > had; });
+    return turned_->sent.size() == had ? std::vector<std::string>() : OpsOf(*turned_->sent.back());
   }
   // Answers the oldest batch: ops whose text is among `untried` were not tried by the receiver.
   void Acknowledge(const std::vector<std::string>& untried = {}) {
-    ASSERT_FALSE(replicator_->sent.empty());
-    std::unique_ptr<Batch> batch = std::move(replicator_->sent.front());
-    replicator_->sent.pop_front();
+    ASSERT_FALSE(turned_->sent.empty());
+    std::unique_ptr<Batch> batch = std::move(turned_->sent.front());
+    turned_->sent.pop_front();
     batch->results.resize(batch->steps.size());
     for (std::size_t i = 0; i < batch->steps.size(); ++i) {
       if (std::find(untried.begin(), untried.end(), Text(batch->steps[i].op)) == untried.end()) continue;
@@ -116,30 +105,33 @@ class SettlingTest : public os::testing::TreeTest {
       batch->results[i].status = model::Failure(model::Reaction::kLookAgain, "an op before it failed there");
       batch->results[i].untried = true;
     }
-    replicator_->session()->Acknowledge(std::move(batch));
+    turned_->session()->Acknowledge(std::move(batch));
   }
   // All that is to be done is done, and was told in `ops`.
   std::vector<std::string> Settle() {
     std::vector<std::string> ops;
-    const std::uint64_t mark = replicator_->Mark();
+    const std::uint64_t mark = turned_->Mark();
     Await([&] {
-      while (!replicator_->sent.empty()) {
-        for (const plan::Step& step : replicator_->sent.front()->steps) {
-          if (step.op.kind != Op::Kind::kSetMetadata) ops.push_back(Text(step.op));
-        }
+      while (!turned_->sent.empty()) {
+        const std::vector<std::string> of_batch = OpsOf(*turned_->sent.front());
+        ops.insert(ops.end(), of_batch.begin(), of_batch.end());
         Acknowledge();
       }
-      return replicator_->Reached(mark);
+      return turned_->Reached(mark);
     });
     return ops;
   }
-  void Tell(const std::vector<model::Change>& changes) { replicator_->Changed(changes); }
-  model::Change Name(const std::string& name) { return plan::NameChange({tree_->root(), name}); }
 
-  std::unique_ptr<os::testing::ScopedDirectory> state_;
-  std::unique_ptr<TurnedReplicator> replicator_;
+  TurnedReplicator* turned_ = nullptr;  // replicator_
 
  private:
+  static std::vector<std::string> OpsOf(const Batch& batch) {
+    std::vector<std::string> ops;
+    for (const plan::Step& step : batch.steps) {
+      if (step.op.kind != Op::Kind::kSetMetadata) ops.push_back(Text(step.op));
+    }
+    return ops;
+  }
   static std::string Text(const Op& op) {
     switch (op.kind) {
       case Op::Kind::kMake:
@@ -157,15 +149,11 @@ class SettlingTest : public os::testing::TreeTest {
     }
   }
   void Await(const std::function<bool()>& condition) {
-    const absl::Time limit = absl::Now() + absl::Seconds(20);
-    while (!condition()) {
-      if (absl::Now() > limit) {
-        ADD_FAILURE() << "never came; last error: " << replicator_->progress().last_error;
-        return;
-      }
-      replicator_->Turn();
-      absl::SleepFor(absl::Milliseconds(1));
-    }
+    EXPECT_TRUE(MirrorTest::Await([&] {
+      if (condition()) return true;
+      turned_->Turn();
+      return false;
+    })) << Situation();
   }
 };
 
@@ -196,19 +184,19 @@ TEST_P(SettlingTest, WhatFailsIsAsOldAsAllThatReliedOnIt) {
   ASSERT_NO_FATAL_FAILURE(Start(kSettle));
   MakeDirectory("source/d");
   WriteFile("source/d/x", "text");
-  replicator_->Rescan();
-  const std::uint64_t first = replicator_->Mark();
+  turned_->Rescan();
+  const std::uint64_t first = turned_->Mark();
   absl::SleepFor(kSettle / 4);
-  Tell({plan::NameChange({IdOf("source/d"), "x"})});
+  Tell({Name("d/x")});
   absl::SleepFor(kSettle / 4);
-  replicator_->Rescan();
+  turned_->Rescan();
   ASSERT_THAT(NextBatch(), ElementsAre("make d", "put d/x"));
-  for (const absl::Time end = absl::Now() + kSettle / 2; absl::Now() < end;) replicator_->Turn();
-  while (!replicator_->sent.empty()) Acknowledge({"make d", "put d/x"});
-  replicator_->Turn();
-  EXPECT_FALSE(replicator_->Reached(first));
+  for (const absl::Time end = absl::Now() + kSettle / 2; absl::Now() < end;) turned_->Turn();
+  while (!turned_->sent.empty()) Acknowledge({"make d", "put d/x"});
+  turned_->Turn();
+  EXPECT_FALSE(turned_->Reached(first));
   EXPECT_THAT(Settle(), Contains("make d"));
-  EXPECT_TRUE(replicator_->Reached(first));
+  EXPECT_TRUE(turned_->Reached(first));
 }
 
 }  // namespace
